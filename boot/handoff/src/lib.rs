@@ -1,0 +1,2 @@
+//! The contract between the builder and stage0.
+#![forbid(unsafe_code)]

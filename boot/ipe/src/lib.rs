@@ -1,0 +1,2 @@
+//! IPE policies: parse, render, bind, evaluate.
+#![forbid(unsafe_code)]

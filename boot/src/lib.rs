@@ -1,0 +1,2 @@
+//! Boot artefacts and signatures.
+#![forbid(unsafe_code)]

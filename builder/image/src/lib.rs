@@ -1,0 +1,4 @@
+//! The file tree in memory, file system writers and readers, GPT and FAT.
+#![forbid(unsafe_code)]
+
+pub mod tree;

@@ -1,0 +1,2 @@
+//! Where trees come from: folders, archives, packages.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Carves immutable appliance images.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The offline proof of an image.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The recipe of an appliance image.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Whole-system tests: oracles, boots, hostile inputs, reproducibility.
+#![forbid(unsafe_code)]
