@@ -1,18 +1,26 @@
-//! What a board is: architecture, boot chain, limits of its firmware.
+//! What a board is: architecture, boot chain, kernel command line limits, drivers, disk layout.
+//!
+//! Each board is one TOML file. The ones that ship lie under `boards/` and are compiled in; a user's own file is
+//! read by path and may inherit from either kind.
+//!
+//! ```
+//! use graven_targets::{Arch, BootChain, Target};
+//!
+//! let target = Target::named("qemu-x86_64")?;
+//! assert_eq!(target.arch, Arch::X86_64);
+//! assert_eq!(target.boot_chain, BootChain::Uki);
+//! assert_eq!(target.command_line.budget(), 2048 - 200 - 1);
+//! assert_eq!(target.consoles, ["ttyS0"]);
+//! # Ok::<(), graven_targets::TargetError>(())
+//! ```
 #![forbid(unsafe_code)]
 
-use serde::{Deserialize, Serialize};
+mod arch;
+mod board;
+mod target;
 
-/// A processor architecture that images are made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Arch {
-    /// 64-bit x86.
-    #[serde(rename = "x86_64")]
-    X86_64,
-    /// 64-bit ARM.
-    #[serde(rename = "aarch64")]
-    Aarch64,
-    /// 32-bit ARM: known, so that it can be refused with a clear word.
-    #[serde(rename = "arm")]
-    Arm,
-}
+pub use arch::{Arch, PartitionTypes};
+pub use board::TargetError;
+pub use target::{
+    Blob, BootChain, CommandLineLimit, DiskRules, Drivers, ModuleName, Proof, SECTOR_BYTES, Target,
+};
