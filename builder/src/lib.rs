@@ -1,2 +1,4 @@
-//! Carves immutable appliance images.
+//! Carves immutable appliance images: the pipeline from recipe to signed disk image.
 #![forbid(unsafe_code)]
+
+pub mod output;

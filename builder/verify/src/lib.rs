@@ -1,2 +1,4 @@
 //! The offline proof of an image.
 #![forbid(unsafe_code)]
+
+pub mod manifest;

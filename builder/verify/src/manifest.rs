@@ -1,0 +1,262 @@
+//! `manifest.json`: what a build wrote and from what.
+//!
+//! The manifest is not signed and nothing is trusted because of it. The offline proof uses it as the list of what
+//! the builder *meant* to be on the disk: whatever is there beyond that list is a finding.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The whole of `manifest.json`. Digests are lower-case hexadecimal SHA-256 unless they say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Always [`FORMAT`]: tells a folder of ours from any other.
+    pub format: String,
+    /// The builder.
+    pub graven: Builder,
+    /// Recipe's `name`.
+    pub name: String,
+    /// Recipe's `version`.
+    pub version: String,
+    /// Target, as `graven targets` lists it.
+    pub target: String,
+    /// `release` or `development`.
+    pub profile: String,
+    /// Seconds since 1970 that stand for "now" in the image.
+    pub source_date: i64,
+    /// The disk as a whole.
+    pub disk: Disk,
+    /// Partitions in the order of their offsets.
+    pub partitions: Vec<Partition>,
+    /// The root file system and its tree.
+    pub root: Root,
+    /// The IPE policy.
+    pub policy: Policy,
+    /// The kernel command line, whole.
+    pub command_line: String,
+    /// The boot artefact.
+    pub boot: Boot,
+    /// Every member of the initramfs, in archive order.
+    pub initramfs: Vec<InitramfsFile>,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// Every file of the EFI system partition.
+    pub esp: Vec<EspFile>,
+    /// What the image was made from, in the recipe's order.
+    pub inputs: Vec<Input>,
+    /// Loosened on purpose: name of what, and the recipe's reason.
+    pub accepted: BTreeMap<String, String>,
+}
+
+/// [`Manifest::format`] of this version.
+pub const FORMAT: &str = "graven-manifest-1";
+
+/// Which Graven built an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Builder {
+    /// Version of the program.
+    pub version: String,
+    /// SHA-256 of the stage0 put into the image.
+    pub stage0_sha256: String,
+}
+
+/// The disk image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// Length in bytes.
+    pub size: u64,
+    /// GPT's disk GUID.
+    pub guid: String,
+    /// fs-verity digest (SHA-256, 4 KiB blocks, no salt) of `disk.img`.
+    pub fsverity: String,
+    /// SHA-256 of `disk.img`, where it was asked for: one serial pass over all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// What a partition is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// EFI system partition.
+    Esp,
+    /// Root file system.
+    Root,
+    /// Its dm-verity superblock, tree and FEC.
+    RootVerity,
+    /// Its root hash signature.
+    RootVeritySig,
+    /// Room for the root file system of the other slot.
+    EmptyRoot,
+    /// Room for its tree.
+    EmptyRootVerity,
+    /// Room for its signature.
+    EmptyRootVeritySig,
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// What it is for.
+    pub role: Role,
+    /// GPT name.
+    pub name: String,
+    /// GPT type.
+    pub type_uuid: String,
+    /// GPT unique GUID (PARTUUID).
+    pub uuid: String,
+    /// First byte on the disk.
+    pub offset: u64,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// The root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Root {
+    /// `erofs`.
+    pub file_system: String,
+    /// dm-verity root hash.
+    pub root_hash: String,
+    /// Hash algorithm of the tree.
+    pub algorithm: String,
+    /// Salt, hexadecimal.
+    pub salt: String,
+    /// Data blocks.
+    pub data_blocks: u64,
+    /// Bytes of a data block.
+    pub data_block_size: u32,
+    /// Bytes of a hash block.
+    pub hash_block_size: u32,
+    /// UUID in the dm-verity superblock.
+    pub superblock_uuid: String,
+    /// Reed-Solomon roots, where there is forward error correction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fec_roots: Option<u32>,
+    /// SHA-256 of the root hash signature.
+    pub signature_sha256: String,
+}
+
+/// The IPE policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// `policy_name`.
+    pub name: String,
+    /// `policy_version`.
+    pub version: String,
+    /// `enforce` or `audit`.
+    pub mode: String,
+    /// `command-line` or `initramfs`.
+    pub placement: String,
+    /// SHA-256 of the text.
+    pub sha256: String,
+    /// SHA-256 of the signed policy, as the kernel's audit records print it.
+    pub p7b_sha256: String,
+}
+
+/// The boot artefact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// Where it lies on the EFI system partition.
+    pub path: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Authenticode digest.
+    pub authenticode: String,
+    /// SHA-256 of the kernel inside.
+    pub kernel_sha256: String,
+    /// SHA-256 of the stub it was built on.
+    pub stub_sha256: String,
+}
+
+/// A member of the initramfs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitramfsFile {
+    /// Path without leading slash.
+    pub path: String,
+    /// Mode with file type bits.
+    pub mode: u32,
+    /// Length in bytes.
+    pub size: u64,
+    /// SHA-256 of the contents.
+    pub sha256: String,
+}
+
+/// The kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// `uname -r`.
+    pub release: String,
+    /// SHA-256 of its configuration.
+    pub config_sha256: String,
+}
+
+/// A file of the EFI system partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EspFile {
+    /// Path with leading slash.
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// SHA-256 of the contents.
+    pub sha256: String,
+}
+
+/// Something that the image was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// `deb`, `tar`, `dir`, `file`, `stub`, `recipe`.
+    pub kind: String,
+    /// File name, or the recipe's words for it; never an absolute path.
+    pub name: String,
+    /// SHA-256 of the file, or of a folder's listing.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// The text of `manifest.json`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // A struct of strings and numbers: serialising it cannot fail.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// Reads the text of a `manifest.json`.
+    ///
+    /// # Errors
+    /// Where it is no JSON, has unknown or missing fields, or another format.
+    pub fn from_json(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = serde_json::from_str(text).map_err(ManifestError::Json)?;
+        if manifest.format == FORMAT { Ok(manifest) } else { Err(ManifestError::Format(manifest.format)) }
+    }
+
+    /// The first partition with that role.
+    #[must_use]
+    pub fn partition(&self, role: Role) -> Option<&Partition> {
+        self.partitions.iter().find(|partition| partition.role == role)
+    }
+}
+
+/// Why a `manifest.json` was not understood.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// No JSON, or not of this shape.
+    #[error("manifest.json: {0}")]
+    Json(serde_json::Error),
+    /// Another format.
+    #[error("manifest.json: format is {0:?}, expected {FORMAT:?}")]
+    Format(String),
+}
