@@ -1,4 +1,5 @@
 //! The file tree in memory, file system writers and readers, GPT and FAT.
 #![forbid(unsafe_code)]
 
+pub mod gpt;
 pub mod tree;
