@@ -32,7 +32,7 @@ impl Target {
     /// [`TargetError::Unknown`], with the nearest name that exists.
     pub fn named(name: &str) -> Result<Self, TargetError> {
         let mut read = Vec::new();
-        resolve(Origin::Shipped(name.to_owned()), &mut read)
+        resolve(&Origin::Shipped(name.to_owned()), &mut read)
     }
 
     /// A target from the user's own board file. With it come the paths of all files read, the one named first and
@@ -42,7 +42,7 @@ impl Target {
     /// What cannot be read, parsed or made sense of, with the file and, for syntax, the line.
     pub fn load(path: &Path) -> Result<(Self, Vec<PathBuf>), TargetError> {
         let mut read = Vec::new();
-        let target = resolve(Origin::File(path.to_owned()), &mut read)?;
+        let target = resolve(&Origin::File(path.to_owned()), &mut read)?;
         let files = read.into_iter().filter_map(|origin| match origin {
             Origin::File(path) => Some(path),
             Origin::Shipped(_) => None,
@@ -335,7 +335,7 @@ impl std::fmt::Display for Origin {
 }
 
 /// Reads a board file and those it inherits, child first, and lays them over each other.
-fn resolve(first: Origin, read: &mut Vec<Origin>) -> Result<Target, TargetError> {
+fn resolve(first: &Origin, read: &mut Vec<Origin>) -> Result<Target, TargetError> {
     let mut layers: Option<BoardFile> = None;
     let mut next = Some(first.clone());
     while let Some(origin) = next {
@@ -353,7 +353,7 @@ fn resolve(first: Origin, read: &mut Vec<Origin>) -> Result<Target, TargetError>
             None => file,
         });
     }
-    layers.unwrap_or_default().into_target(&first)
+    layers.unwrap_or_default().into_target(first)
 }
 
 fn is_plain_word(word: &str) -> bool {

@@ -1,2 +1,44 @@
-//! The recipe of an appliance image.
+//! The recipe: what goes into an appliance image, and how strict it is.
+//!
+//! A recipe is a TOML file. [`Recipe::load`] reads it and the files it inherits, lays the sections for one target and
+//! one profile over it, then the `--set` overrides, and answers with a value in which nothing is left to check but
+//! what other files contain. Each mistake is reported with file, line, column, the line itself and the nearest right
+//! word; all mistakes at once.
+//!
+//! ```no_run
+//! use graven_recipe::{Profile, Recipe, Selection};
+//!
+//! let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/minimal");
+//! let selection = Selection { target: Some("qemu-x86_64".into()), ..Selection::default() };
+//! let loaded = Recipe::load(folder.as_ref(), &selection)?;
+//! assert_eq!(loaded.recipe.name, "minimal");
+//! assert_eq!(loaded.recipe.profile, Profile::Release);
+//! # Ok::<(), graven_recipe::RecipeError>(())
+//! ```
 #![forbid(unsafe_code)]
+
+mod decode;
+mod error;
+mod fields;
+mod layers;
+mod load;
+mod overrides;
+mod paths;
+mod place;
+mod recipe;
+mod schema;
+mod size;
+mod value;
+mod words;
+
+pub use error::{Problem, RecipeError};
+pub use load::{Loaded, Selection};
+pub use paths::{FilePattern, LocalPath};
+pub use place::{At, Place};
+pub use recipe::{
+    Boot, Content, Disk, FileEntry, Init, Kernel, KernelSource, Lockdown, Modules, Mount, Owner, Packages,
+    Policy, Reason, Recipe, Source, SourceKind, Verity, Version,
+};
+pub use schema::schema;
+pub use size::parse_size;
+pub use words::{Metadata, MountType, OnFailure, PolicyMode, Profile, Relaxation, SecureBoot};

@@ -1,0 +1,275 @@
+//! The recipe, decoded: every value in it is possible by itself.
+
+use crate::paths::{FilePattern, LocalPath};
+use crate::place::{At, Place};
+use crate::words::{Metadata, MountType, OnFailure, PolicyMode, Profile, Relaxation, SecureBoot};
+use graven_targets::{ModuleName, Target};
+use std::collections::BTreeMap;
+
+/// A recipe for one target and one profile.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// Name of the appliance, and of its IPE policy: 1 to 64 of `A-Z a-z 0-9 . _ -`, and not `.` or `..`.
+    pub name: String,
+    /// Version of the appliance, and of its IPE policy.
+    pub version: Version,
+    /// Names of all targets that the recipe is for, each once, in the recipe's order.
+    pub targets: Vec<String>,
+    /// The one it was read for.
+    pub target: Target,
+    /// The profile it was read for.
+    pub profile: Profile,
+    /// The program that stage0 starts.
+    pub init: Init,
+    /// Seconds since 1970-01-01 00:00:00 UTC for all times in the image, where the recipe says so.
+    pub source_date: Option<u64>,
+    /// Content of `/etc/hostname`, where the recipe says so.
+    pub hostname: Option<String>,
+    /// Debian packages of the root.
+    pub packages: Packages,
+    /// Archives and folders of the root, later over earlier.
+    pub sources: Vec<Source>,
+    /// Single files of the root, over all else, by absolute path.
+    pub files: BTreeMap<String, FileEntry>,
+    /// Kernel, its modules and its command line.
+    pub kernel: Kernel,
+    /// What the firmware starts.
+    pub boot: Boot,
+    /// dm-verity.
+    pub verity: Verity,
+    /// The IPE policy.
+    pub policy: Policy,
+    /// What stage0 mounts below the root.
+    pub mounts: Vec<Mount>,
+    /// What stage0 locks before it starts init.
+    pub lockdown: Lockdown,
+    /// Layout of the disk.
+    pub disk: Disk,
+}
+
+/// `MAJOR.MINOR.REVISION`, as IPE's `policy_version` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Version {
+    /// First number.
+    pub major: u16,
+    /// Second number.
+    pub minor: u16,
+    /// Third number.
+    pub revision: u16,
+}
+
+/// The program that stage0 starts as process 1.
+#[derive(Clone, Debug)]
+pub struct Init {
+    /// Absolute path in the root.
+    pub path: At<String>,
+    /// Its arguments after `argv[0]`.
+    pub args: Vec<String>,
+}
+
+/// Why something is allowed that is not allowed by default. Never empty.
+pub type Reason = At<String>;
+
+/// `[packages]`
+#[derive(Clone, Debug, Default)]
+pub struct Packages {
+    /// Files of packages; each pattern must match at least one.
+    pub local: Vec<FilePattern>,
+    /// Packages whose maintainer scripts are known not to be needed, by package name.
+    pub accept_scripts: BTreeMap<String, Reason>,
+}
+
+/// One `[[source]]`.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Where the recipe states it.
+    pub place: Place,
+    /// Archive or folder.
+    pub kind: SourceKind,
+    /// Folder of the image into which it goes: absolute, without a slash at the end save `/` itself.
+    pub at: String,
+    /// Where owners, modes and times come from. For an archive `Keep` unless said, for a folder `Normalised`.
+    pub metadata: Metadata,
+}
+
+/// What a [`Source`] is.
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// An archive: tar, plain or compressed with gzip, xz or zstd.
+    Tar {
+        /// The archive.
+        path: LocalPath,
+        /// What its bytes must hash to.
+        sha256: Option<At<[u8; 32]>>,
+    },
+    /// A folder of this machine.
+    Dir {
+        /// The folder.
+        path: LocalPath,
+    },
+}
+
+/// One entry of `[files]`.
+#[derive(Clone, Debug)]
+pub struct FileEntry {
+    /// Where the recipe states it.
+    pub place: Place,
+    /// What it is.
+    pub content: Content,
+    /// Permission bits. Without: 0755 for a folder; for a file 0755 where the source is executable by its owner,
+    /// else 0644. Never present on a symbolic link.
+    pub mode: Option<u16>,
+    /// Numbers of owner and group, 0:0 unless said.
+    pub owner: Owner,
+}
+
+/// Owner and group, by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// What a [`FileEntry`] is.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A regular file with the bytes of this one.
+    File(LocalPath),
+    /// A regular file with these bytes.
+    Text(String),
+    /// A symbolic link to here.
+    Symlink(String),
+    /// A folder.
+    Directory,
+}
+
+/// `[kernel]`
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Where kernel, config and modules come from.
+    pub source: KernelSource,
+    /// Which modules the root carries, besides what the target's drivers are.
+    pub modules: Modules,
+    /// Words for the command line, besides those that the builder writes. None of them is one that it writes itself.
+    pub command_line: Vec<At<String>>,
+    /// The builder's objections to this kernel that the user accepts, by the objection's name.
+    pub accept: BTreeMap<String, Reason>,
+}
+
+/// Where a kernel comes from.
+#[derive(Clone, Debug)]
+pub enum KernelSource {
+    /// Debian packages that together hold `vmlinuz`, `config` and modules. Never empty.
+    Packages(Vec<FilePattern>),
+    /// Single files.
+    Files {
+        /// The kernel, a PE image or a compressed one.
+        vmlinuz: LocalPath,
+        /// Its configuration.
+        config: LocalPath,
+        /// The folder `lib/modules/VERSION`, where it has modules at all.
+        modules_dir: Option<LocalPath>,
+    },
+}
+
+/// Which kernel modules the root carries.
+#[derive(Clone, Debug)]
+pub enum Modules {
+    /// Those of the target and these, with all they depend on.
+    Listed(Vec<At<ModuleName>>),
+    /// All that the kernel has.
+    All,
+}
+
+/// `[boot]`
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// systemd's EFI stub, or a Debian package (`.deb`) that holds it. UKI targets need it.
+    pub stub: Option<FilePattern>,
+    /// Whether stage0 demands Secure Boot.
+    pub secure_boot: SecureBoot,
+    /// What stage0 does once it has refused to go on.
+    pub on_failure: OnFailure,
+}
+
+/// `[verity]`
+#[derive(Clone, Debug, Default)]
+pub struct Verity {
+    /// Reed–Solomon parity bytes a code word, 2 to 24; 0 for no error correction.
+    pub fec_roots: u8,
+    /// Salt, at most 256 bytes. Without, the builder derives one.
+    pub salt: Option<Vec<u8>>,
+}
+
+/// `[policy]`
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Enforce or audit; audit never in a release image.
+    pub mode: PolicyMode,
+}
+
+/// One `[[mount]]`: what stage0 mounts below the root.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// Absolute path of the mount point.
+    pub target: At<String>,
+    /// File system.
+    pub fs_type: MountType,
+    /// Bytes it may hold; `tmpfs` only.
+    pub size: Option<u64>,
+    /// Permission bits of its top folder; `tmpfs` only.
+    pub mode: Option<u16>,
+    /// Further mount options, in order. None of `exec`, `suid`, `dev` or their opposites.
+    pub options: Vec<String>,
+    /// Why programs on it may be started.
+    pub exec: Option<Reason>,
+    /// Why set-user-ID bits on it count.
+    pub suid: Option<Reason>,
+    /// Why device nodes on it count.
+    pub dev: Option<Reason>,
+}
+
+/// `[lockdown]`
+#[derive(Clone, Debug, Default)]
+pub struct Lockdown {
+    /// The parts left out, and why.
+    pub relax: BTreeMap<Relaxation, Reason>,
+    /// Whether `SECBIT_EXEC_RESTRICT_FILE` and `SECBIT_EXEC_DENY_INTERACTIVE` are set: every interpreter in the image
+    /// must honour them.
+    pub exec_securebits: bool,
+}
+
+/// `[disk]`
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// Root slots: 1, or 2 for A/B updates.
+    pub slots: u8,
+    /// Bytes of a root partition, a multiple of 4096; without, as many as the root needs. Always there with two slots.
+    pub root_size: Option<At<u64>>,
+    /// Bytes of the EFI system partition, a multiple of 4096; without, the builder chooses.
+    pub esp_size: Option<At<u64>>,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.revision)
+    }
+}
+
+impl Mount {
+    /// The options as mount(2) and mount(8) take them, `noexec,nosuid,nodev` first unless the recipe says otherwise.
+    pub fn option_line(&self) -> String {
+        let guards = [(&self.exec, "noexec"), (&self.suid, "nosuid"), (&self.dev, "nodev")];
+        let mut words: Vec<String> = guards
+            .iter()
+            .filter(|(reason, _)| reason.is_none())
+            .map(|(_, word)| (*word).to_owned())
+            .collect();
+        words.extend(self.size.map(|bytes| format!("size={bytes}")));
+        words.extend(self.mode.map(|bits| format!("mode={bits:04o}")));
+        words.extend(self.options.iter().cloned());
+        words.join(",")
+    }
+}
