@@ -1,0 +1,5 @@
+//! Prints `docs/stage0-codes.md`.
+
+fn main() {
+    print!("{}", graven_handoff::Code::page());
+}

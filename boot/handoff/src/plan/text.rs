@@ -1,0 +1,395 @@
+//! The plan's text.
+
+use std::str::FromStr;
+
+use super::*;
+use crate::hex;
+
+const FORMAT: &str = "1";
+
+pub(super) fn render(plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| {
+        text.push_str(key);
+        text.push('=');
+        text.push_str(value);
+        text.push('\n');
+    };
+    line("graven-plan", FORMAT);
+    line("image", &plan.image);
+    line("policy.name", &plan.policy.name);
+    line("policy.version", &plan.policy.version.to_string());
+    line("policy.enforcement", plan.enforcement.word());
+    line("secure-boot", plan.secure_boot.word());
+    line("kernel-lockdown", plan.kernel_lockdown.word());
+    for module in &plan.security_modules {
+        line("security-module", module);
+    }
+    for addition in &plan.additions {
+        match addition {
+            Addition::Before(bytes) => line("command-line.before", bytes),
+            Addition::After(bytes) => line("command-line.after", bytes),
+        }
+    }
+    for ModuleParameter { module, name, value } in &plan.module_parameters {
+        line("module-parameter", &format!("{module} {name}={value}"));
+    }
+    line("wait-seconds", &plan.wait_seconds.to_string());
+    let Root { file_system, options, signature_partition, verity } = &plan.root;
+    line("root.file-system", file_system);
+    line("root.options", options);
+    line("root.signature-partition", &signature_partition.to_string());
+    line("verity.algorithm", verity.algorithm.word());
+    line("verity.data-block-size", &verity.data_block_size.to_string());
+    line("verity.hash-block-size", &verity.hash_block_size.to_string());
+    line("verity.data-blocks", &verity.data_blocks.to_string());
+    line("verity.hash-start", &verity.hash_start.to_string());
+    line("verity.salt", &hex::encode(&verity.salt));
+    line("verity.superblock-uuid", &verity.superblock_uuid.to_string());
+    line("verity.on-corruption", verity.on_corruption.word());
+    if let Some(Fec { roots, blocks, start, partition }) = &verity.fec {
+        let partition = partition.map_or("hash".to_owned(), |uuid| uuid.to_string());
+        line("verity.fec", &format!("{roots} {blocks} {start} {partition}"));
+    }
+    for Mount { source, target, file_system, options, on_damage } in &plan.mounts {
+        let source = match source {
+            MountSource::Partition(uuid) => uuid.to_string(),
+            MountSource::None => "none".to_owned(),
+        };
+        let options = if options.is_empty() { "-" } else { options };
+        line("mount", &format!("{source} {target} {file_system} {options} {on_damage}"));
+    }
+    for Relaxed { what, reason } in &plan.relaxed {
+        line("relax", &format!("{what} {reason}"));
+    }
+    for hardening in &plan.hardening {
+        line("harden", hardening.word());
+    }
+    line("on-failure", plan.on_failure.word());
+    line("init.path", &plan.init.path);
+    for argument in &plan.init.arguments {
+        line("init.argument", argument);
+    }
+    for (name, value) in &plan.init.environment {
+        line("init.environment", &format!("{name}={value}"));
+    }
+    text
+}
+
+pub(super) fn parse(text: &str) -> Result<Plan, PlanError> {
+    let mut lines = Lines::split(text)?;
+    lines.one(
+        "graven-plan",
+        "the format 1: this stage0 and the builder are of different versions",
+        |value| (value == FORMAT).then_some(()),
+    )?;
+    let plan = Plan {
+        image: lines.one("image", "a name", |value| printable(value).then(|| value.to_owned()))?,
+        policy: PolicyIdentity {
+            name: lines.one("policy.name", "1 to 255 of A-Z a-z 0-9 . _ -", |value| {
+                let good = plain(value, "._-") && value.len() <= 255 && value != "." && value != "..";
+                good.then(|| value.to_owned())
+            })?,
+            version: lines.one("policy.version", "A.B.C, each 0 to 65535", parsed)?,
+        },
+        enforcement: lines.one("policy.enforcement", "enforce or audit", Enforcement::from_word)?,
+        secure_boot: lines.one("secure-boot", "required or not-required", SecureBoot::from_word)?,
+        kernel_lockdown: lines.one(
+            "kernel-lockdown",
+            "none, integrity or confidentiality",
+            KernelLockdown::from_word,
+        )?,
+        security_modules: lines.set("security-module", "a security module's name", |value| {
+            plain(value, "_-").then(|| value.to_owned())
+        })?,
+        additions: lines.additions()?,
+        module_parameters: lines.list(
+            "module-parameter",
+            "MODULE NAME=VALUE",
+            module_parameter,
+            |a, b| (&a.module, &a.name) == (&b.module, &b.name),
+        )?,
+        wait_seconds: lines.one("wait-seconds", "1 to 3600", |value| {
+            number::<u32>(value).filter(|seconds| (1..=3600).contains(seconds))
+        })?,
+        root: Root {
+            file_system: lines.one("root.file-system", "a file system's name", file_system)?,
+            options: lines.one("root.options", "mount options without blanks", |value| {
+                (value.is_empty() || word(value)).then(|| value.to_owned())
+            })?,
+            signature_partition: lines.one("root.signature-partition", "a UUID", parsed)?,
+            verity: lines.verity()?,
+        },
+        mounts: lines
+            .list("mount", "SOURCE TARGET TYPE OPTIONS fail|volatile", mount, |a, b| a.target == b.target)?,
+        relaxed: lines
+            .list("relax", "the name of a relaxation and a reason", relaxed, |a, b| a.what == b.what)?,
+        hardening: lines.set("harden", "exec-securebits or modules-disabled", Hardening::from_word)?,
+        on_failure: lines.one("on-failure", "reboot, poweroff or halt", OnFailure::from_word)?,
+        init: Init {
+            path: lines
+                .one("init.path", "an absolute path", |value| absolute(value).then(|| value.to_owned()))?,
+            arguments: lines.list(
+                "init.argument",
+                "an argument",
+                |value| Some(value.to_owned()),
+                |_, _| false,
+            )?,
+            environment: lines.list(
+                "init.environment",
+                "NAME=VALUE",
+                |value| {
+                    let (name, value) = value.split_once('=')?;
+                    plain(name, "_").then(|| (name.to_owned(), value.to_owned()))
+                },
+                |a, b| a.0 == b.0,
+            )?,
+        },
+    };
+    lines.nothing_left()?;
+    Ok(plan)
+}
+
+/// The lines that nobody has taken yet.
+struct Lines<'a> {
+    lines: Vec<Line<'a>>,
+}
+
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    number: usize,
+    key: &'a str,
+    value: &'a str,
+}
+
+impl Line<'_> {
+    fn error(&self, problem: Problem) -> PlanError {
+        PlanError { line: Some(self.number), key: self.key.to_owned(), problem }
+    }
+}
+
+impl<'a> Lines<'a> {
+    fn split(text: &'a str) -> Result<Self, PlanError> {
+        let broken = |number: usize, line: &str| PlanError {
+            line: Some(number),
+            key: line.chars().take(40).collect(),
+            problem: Problem::NoLine,
+        };
+        let mut lines = Vec::new();
+        for (index, line) in text.split_inclusive('\n').enumerate() {
+            let number = index.saturating_add(1);
+            let whole = line.strip_suffix('\n').filter(|line| !line.contains('\0'));
+            let (key, value) =
+                whole.and_then(|line| line.split_once('=')).ok_or_else(|| broken(number, line))?;
+            lines.push(Line { number, key, value });
+        }
+        Ok(Lines { lines })
+    }
+
+    fn take(&mut self, key: &str) -> Vec<Line<'a>> {
+        let (taken, left) = self.lines.iter().partition(|line| line.key == key);
+        self.lines = left;
+        taken
+    }
+
+    /// A key that may be missing, but not there twice.
+    fn optional<T>(
+        &mut self,
+        key: &str,
+        expected: &'static str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, PlanError> {
+        match *self.take(key).as_slice() {
+            [] => Ok(None),
+            [line] => one_value(&line, expected, read).map(Some),
+            [first, second, ..] => Err(second.error(Problem::Twice(first.number))),
+        }
+    }
+
+    /// A key that is there once.
+    fn one<T>(
+        &mut self,
+        key: &str,
+        expected: &'static str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, PlanError> {
+        self.optional(key, expected, read)?.ok_or_else(|| PlanError {
+            line: None,
+            key: key.to_owned(),
+            problem: Problem::Missing,
+        })
+    }
+
+    /// A key that repeats; no two entries may be `same`.
+    fn list<T>(
+        &mut self,
+        key: &str,
+        expected: &'static str,
+        read: impl Fn(&str) -> Option<T>,
+        same: impl Fn(&T, &T) -> bool,
+    ) -> Result<Vec<T>, PlanError> {
+        let mut entries: Vec<T> = Vec::new();
+        let lines = self.take(key);
+        for line in &lines {
+            let entry = one_value(line, expected, &read)?;
+            let earlier = entries.iter().position(|other| same(other, &entry));
+            if let Some(first) = earlier.and_then(|index| lines.get(index)) {
+                return Err(line.error(Problem::Twice(first.number)));
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    fn set<T: PartialEq>(
+        &mut self,
+        key: &str,
+        expected: &'static str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, PlanError> {
+        self.list(key, expected, read, |a, b| a == b)
+    }
+
+    /// Those before first, as they are rendered when the builder keeps them sorted.
+    fn additions(&mut self) -> Result<Vec<Addition>, PlanError> {
+        let bytes = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+        let before = self.set("command-line.before", "the bytes added", bytes)?;
+        let after = self.set("command-line.after", "the bytes added", bytes)?;
+        let before = before.into_iter().map(Addition::Before);
+        Ok(before.chain(after.into_iter().map(Addition::After)).collect())
+    }
+
+    fn verity(&mut self) -> Result<Verity, PlanError> {
+        const BLOCK_SIZE: &str = "a power of two from 512 to 524288";
+        let block_size = |value: &str| {
+            number::<u32>(value).filter(|size| size.is_power_of_two() && (512..=524_288).contains(size))
+        };
+        let verity = Verity {
+            algorithm: self.one("verity.algorithm", "sha256, sha384 or sha512", Algorithm::from_word)?,
+            data_block_size: self.one("verity.data-block-size", BLOCK_SIZE, block_size)?,
+            hash_block_size: self.one("verity.hash-block-size", BLOCK_SIZE, block_size)?,
+            data_blocks: self.one("verity.data-blocks", "a number from 1", |value| {
+                number(value).filter(|blocks| *blocks > 0)
+            })?,
+            hash_start: self.one("verity.hash-start", "a number from 1", |value| {
+                number(value).filter(|start| *start > 0)
+            })?,
+            salt: self.one("verity.salt", "0 to 256 bytes in lower-case hexadecimal digits", |value| {
+                hex::decode(value).filter(|salt| salt.len() <= 256)
+            })?,
+            superblock_uuid: self.one("verity.superblock-uuid", "a UUID", parsed)?,
+            on_corruption: self.one(
+                "verity.on-corruption",
+                "error, restart or panic",
+                OnCorruption::from_word,
+            )?,
+            fec: self.optional("verity.fec", "ROOTS(2-24) BLOCKS START hash|PARTUUID", fec)?,
+        };
+        if verity.data_bytes().is_none() || verity.hash_bytes().is_none() {
+            let found = verity.data_blocks.to_string();
+            let problem = Problem::Value { expected: "a device that a tree can cover", found };
+            return Err(PlanError { line: None, key: "verity.data-blocks".to_owned(), problem });
+        }
+        Ok(verity)
+    }
+
+    fn nothing_left(self) -> Result<(), PlanError> {
+        self.lines.first().map_or(Ok(()), |line| Err(line.error(Problem::Unknown)))
+    }
+}
+
+fn one_value<T>(
+    line: &Line<'_>,
+    expected: &'static str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<T, PlanError> {
+    let wrong = || line.error(Problem::Value { expected, found: line.value.chars().take(80).collect() });
+    read(line.value).ok_or_else(wrong)
+}
+
+fn module_parameter(value: &str) -> Option<ModuleParameter> {
+    let (module, assignment) = value.split_once(' ')?;
+    let (name, value) = assignment.split_once('=')?;
+    // A quote or blank would be parsed by the kernel as more than one parameter.
+    let good = plain(module, "_") && plain(name, "_") && word(value) && !value.contains('"');
+    good.then(|| ModuleParameter {
+        module: module.to_owned(),
+        name: name.to_owned(),
+        value: value.to_owned(),
+    })
+}
+
+fn mount(value: &str) -> Option<Mount> {
+    let [source, target, kind, options, on_damage] = *value.split(' ').collect::<Vec<_>>().as_slice() else {
+        return None;
+    };
+    let target = Some(target).filter(|target| absolute(target) && word(target) && *target != "/")?;
+    Some(Mount {
+        source: match source {
+            "none" => MountSource::None,
+            uuid => MountSource::Partition(parsed(uuid)?),
+        },
+        target: target.to_owned(),
+        file_system: file_system(kind)?,
+        options: match options {
+            "-" => String::new(),
+            options => Some(options).filter(|options| word(options))?.to_owned(),
+        },
+        on_damage: OnDamage::from_word(on_damage)?,
+    })
+}
+
+fn relaxed(value: &str) -> Option<Relaxed> {
+    let (what, reason) = value.split_once(' ')?;
+    let reason = Some(reason).filter(|reason| printable(reason))?.to_owned();
+    Some(Relaxed { what: Relaxation::from_word(what)?, reason })
+}
+
+fn fec(value: &str) -> Option<Fec> {
+    let [roots, blocks, start, partition] = *value.split(' ').collect::<Vec<_>>().as_slice() else {
+        return None;
+    };
+    Some(Fec {
+        roots: number::<u8>(roots).filter(|roots| (2..=24).contains(roots))?,
+        blocks: number(blocks)?,
+        start: number(start)?,
+        partition: match partition {
+            "hash" => None,
+            uuid => Some(parsed(uuid)?),
+        },
+    })
+}
+
+fn file_system(value: &str) -> Option<String> {
+    plain(value, "_-.").then(|| value.to_owned())
+}
+
+fn parsed<T: FromStr>(value: &str) -> Option<T> {
+    value.parse().ok()
+}
+
+/// A decimal number in its one spelling.
+fn number<T: FromStr + ToString>(value: &str) -> Option<T> {
+    value.parse::<T>().ok().filter(|number| number.to_string() == value)
+}
+
+/// ASCII letters, digits and some other characters; not empty.
+fn plain(value: &str, others: &str) -> bool {
+    !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
+}
+
+/// Not empty, no blanks, no control characters.
+fn word(value: &str) -> bool {
+    !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// Not empty, no blanks at the ends, no control characters.
+fn printable(value: &str) -> bool {
+    !value.is_empty() && value.trim() == value && !value.contains(char::is_control)
+}
+
+/// An absolute path without empty, `.` or `..` components.
+fn absolute(value: &str) -> bool {
+    let Some(rest) = value.strip_prefix('/') else { return false };
+    !value.contains(char::is_control) && rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
