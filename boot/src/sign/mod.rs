@@ -1,0 +1,243 @@
+//! Signing as a station: a [`Request`] goes in, a signature or «pending» comes out.
+//!
+//! Requests are plain data and small (the message to be signed is inside), so that they can travel as `to-sign.json` to
+//! wherever the key lives. Answers come back as raw signature bytes and are checked before anyone uses them.
+
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
+mod detached;
+mod file;
+mod request;
+mod verify;
+
+pub use detached::DetachedSigner;
+pub use file::FileSigner;
+pub use request::{Request, RequestId, ToSign, ToSignError};
+pub(crate) use verify::verify_by_oid;
+pub use verify::{BadSignature, verify};
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+use crate::x509::{Certificate, CertificateError, PemError, PublicKey};
+
+/// What a signature is for; a key's holder decides by this whether to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Purpose {
+    /// A boot artefact: kernel, initramfs and command line.
+    Boot,
+    /// An IPE policy.
+    Policy,
+    /// A dm-verity root hash.
+    Root,
+    /// A Secure Boot variable.
+    Enrolment,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Boot => "boot",
+            Self::Policy => "policy",
+            Self::Root => "root",
+            Self::Enrolment => "enrolment",
+        })
+    }
+}
+
+/// A signature algorithm, its digest included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256, modulus of 2048 to 4096 bits. Signature: as long as the modulus. Deterministic.
+    #[serde(rename = "rsa-pkcs1-sha256")]
+    RsaPkcs1Sha256,
+    /// ECDSA on P-256 with SHA-256. Signature: DER `SEQUENCE { r, s }`.
+    #[serde(rename = "ecdsa-p256-sha256")]
+    EcdsaP256Sha256,
+    /// ECDSA on P-384 with SHA-384. Signature: DER `SEQUENCE { r, s }`.
+    #[serde(rename = "ecdsa-p384-sha384")]
+    EcdsaP384Sha384,
+}
+
+impl Algorithm {
+    /// The algorithm in which a certificate's key signs.
+    pub fn of(certificate: &Certificate) -> Result<Self, SignError> {
+        match certificate.public_key() {
+            PublicKey::Rsa { bits, .. } if (2048..=4096).contains(bits) => Ok(Self::RsaPkcs1Sha256),
+            PublicKey::P256(_) => Ok(Self::EcdsaP256Sha256),
+            PublicKey::P384(_) => Ok(Self::EcdsaP384Sha384),
+            other => Err(SignError::UnusableKey { subject: certificate.subject(), found: other.to_string() }),
+        }
+    }
+
+    /// The digest of `message` that the signature is made over: 32 bytes, 48 for P-384.
+    pub fn digest(self, message: &[u8]) -> Vec<u8> {
+        use sha2::Digest as _;
+        match self {
+            Self::RsaPkcs1Sha256 | Self::EcdsaP256Sha256 => sha2::Sha256::digest(message).to_vec(),
+            Self::EcdsaP384Sha384 => sha2::Sha384::digest(message).to_vec(),
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RsaPkcs1Sha256 => "rsa-pkcs1-sha256",
+            Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
+            Self::EcdsaP384Sha384 => "ecdsa-p384-sha384",
+        })
+    }
+}
+
+/// What a signer says: the signed thing, or that someone else has to sign first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<T = Vec<u8>> {
+    /// The signature, or whatever was made with it.
+    Signed(T),
+    /// No answer yet: bring this request to the key.
+    Pending(Request),
+}
+
+impl<T> Answer<T> {
+    /// Carries a signature on into what is made with it; a pending request stays one.
+    pub fn try_map<U, E>(self, make: impl FnOnce(T) -> Result<U, E>) -> Result<Answer<U>, E> {
+        Ok(match self {
+            Self::Signed(signature) => Answer::Signed(make(signature)?),
+            Self::Pending(request) => Answer::Pending(request),
+        })
+    }
+
+    /// The signed thing, where there is one.
+    pub fn signed(self) -> Option<T> {
+        match self {
+            Self::Signed(signed) => Some(signed),
+            Self::Pending(_) => None,
+        }
+    }
+}
+
+/// Whoever can sign with the key of one certificate.
+pub trait Signer {
+    /// The certificate whose key signs.
+    fn certificate(&self) -> &Certificate;
+
+    /// Signs the request's message, or answers that the signature is not there yet. A signature that is returned has
+    /// been checked against the certificate.
+    fn sign(&self, request: &Request) -> Result<Answer, SignError>;
+}
+
+/// Why nothing was signed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// A key or certificate file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A certificate file holds none.
+    #[error("{}: {source}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CertificateError,
+    },
+    /// A certificate file holds several.
+    #[error("{}: expected one certificate, found {found}; a signer needs exactly its own", path.display())]
+    SeveralCertificates {
+        /// The file.
+        path: PathBuf,
+        /// Their number.
+        found: usize,
+    },
+    /// A key file holds no private key.
+    #[error("{}: {source}; expected an unencrypted PKCS#8 key in PEM", path.display())]
+    KeyPem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PemError,
+    },
+    /// The private key is protected by a passphrase.
+    #[error(
+        "{}: the private key is encrypted; decrypt it (openssl pkcs8) or sign outside and bring back the answers",
+        path.display()
+    )]
+    EncryptedKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The private key is of a kind that cannot be used.
+    #[error("{}: unusable private key: {reason}; expected RSA of 2048 to 4096 bits", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Key and certificate do not belong together.
+    #[error(
+        "{} does not hold the key of certificate «{subject}» (sha256:{fingerprint}); give the two files of one pair",
+        path.display()
+    )]
+    KeyMismatch {
+        /// The key's file.
+        path: PathBuf,
+        /// The certificate's subject.
+        subject: String,
+        /// The certificate's fingerprint.
+        fingerprint: String,
+    },
+    /// The certificate's key is of a kind that nothing here signs with.
+    #[error(
+        "certificate «{subject}» has a {found}; expected RSA of 2048 to 4096 bits, ECDSA P-256 or ECDSA P-384"
+    )]
+    UnusableKey {
+        /// The certificate's subject.
+        subject: String,
+        /// What its key is.
+        found: String,
+    },
+    /// A request was brought to the wrong key.
+    #[error("the request {id} is for certificate sha256:{expected}, this signer's is sha256:{found}")]
+    ForeignRequest {
+        /// The request.
+        id: String,
+        /// The certificate that the request names.
+        expected: String,
+        /// The signer's certificate.
+        found: String,
+    },
+    /// An answer's signature is not the certificate's over the request's message.
+    #[error("the answer {} does not fit request {id} ({purpose}): {source}; sign the request's digest again", path.display())]
+    BadAnswer {
+        /// The answer's file.
+        path: PathBuf,
+        /// The request.
+        id: String,
+        /// What was to be signed.
+        purpose: Purpose,
+        /// What is wrong with it.
+        source: BadSignature,
+    },
+    /// The signature operation failed.
+    #[error("signing for {purpose} with the key of «{subject}» failed in ring")]
+    Failed {
+        /// What was to be signed.
+        purpose: Purpose,
+        /// The certificate's subject.
+        subject: String,
+    },
+}
