@@ -1,5 +1,6 @@
 //! The file tree in memory, file system writers and readers, GPT and FAT.
 #![forbid(unsafe_code)]
 
+pub mod fat;
 pub mod gpt;
 pub mod tree;
