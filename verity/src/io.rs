@@ -143,3 +143,87 @@ impl<T: WriteAt> WriteAt for Window<T> {
         self.whole.write_all_at(buf, position)
     }
 }
+
+/// Several sources read as one: the data blocks of a device and then its hash area, a superblock and then a tree.
+#[derive(Clone, Default)]
+pub struct Concat<'a> {
+    /// Where each part ends in the whole, in bytes, and the part.
+    parts: Vec<(u64, &'a dyn ReadAt)>,
+}
+
+impl<'a> Concat<'a> {
+    /// Nothing yet: zero bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends the first `len` bytes of `part`.
+    ///
+    /// # Panics
+    /// When the whole grows past 2^64 bytes.
+    #[must_use]
+    pub fn then(mut self, part: &'a dyn ReadAt, len: u64) -> Self {
+        let end = self.len().checked_add(len).expect("a concatenation shorter than 2^64 bytes");
+        self.parts.push((end, part));
+        self
+    }
+
+    fn len(&self) -> u64 {
+        self.parts.last().map_or(0, |(end, _)| *end)
+    }
+}
+
+impl ReadAt for Concat<'_> {
+    fn read_exact_at(&self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+        let mut index = self.parts.partition_point(|(end, _)| *end <= offset);
+        let mut start = index.checked_sub(1).map_or(0, |before| self.parts[before].0);
+        while !buf.is_empty() {
+            let &(end, part) = self.parts.get(index).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let here = usize::try_from(end - offset).unwrap_or(usize::MAX).min(buf.len());
+            let (now, later) = buf.split_at_mut(here);
+            part.read_exact_at(now, offset - start)?;
+            (buf, offset, start, index) = (later, offset + here as u64, end, index + 1);
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.len())
+    }
+}
+
+/// Zero bytes without end, for what a [`Concat`] has between its parts.
+#[derive(Debug, Clone, Copy)]
+pub struct Zeros;
+
+impl ReadAt for Zeros {
+    fn read_exact_at(&self, buf: &mut [u8], _offset: u64) -> io::Result<()> {
+        buf.fill(0);
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_across_several_parts_takes_each_from_its_start() {
+        let (a, b, c) = (vec![1u8, 2, 3], vec![4u8, 5, 6, 7], vec![8u8, 9]);
+        let whole = Concat::new().then(&a, 3).then(&b, 2).then(&Zeros, 0).then(&c, 2);
+        for start in 0..=7 {
+            for len in 0..=7 - start {
+                let mut out = vec![0; len];
+                whole.read_exact_at(&mut out, start as u64).unwrap();
+                assert_eq!(out, [1, 2, 3, 4, 5, 8, 9][start..start + len]);
+            }
+        }
+        assert!(whole.read_exact_at(&mut [0; 2], 6).is_err());
+        assert!(whole.read_exact_at(&mut [0; 1], u64::MAX).is_err());
+    }
+}

@@ -1,0 +1,106 @@
+//! Parity of a whole message.
+
+use std::io;
+
+use rayon::prelude::*;
+
+use super::Roots;
+use super::code::{Code, LANES};
+use crate::io::{ReadAt, WriteAt};
+use crate::progress::Progress;
+
+/// Bytes that are read at a time; the message is read in pieces that lie far apart.
+const READ: u64 = 32 * 1024;
+
+/// Bytes of parity for `blocks` message blocks of `block_size` bytes.
+///
+/// `None` when that is past 2^64.
+#[must_use]
+pub fn parity_bytes(blocks: u64, block_size: u32, roots: Roots) -> Option<u64> {
+    let regions = blocks.div_ceil(u64::from(roots.message_bytes()));
+    regions.checked_mul(u64::from(block_size))?.checked_mul(u64::from(roots.get()))
+}
+
+/// Writes the parity of a message of `blocks` blocks to `out`, from its offset 0 on.
+///
+/// The message is the data blocks, then the hash area from its first hash block on (not the superblock), and, where the
+/// parity follows on the same device, everything up to it; make it of its parts with [`crate::io::Concat`]. Data and
+/// hash blocks have one size here, `block_size`, a power of two from 512 on. `progress` counts bytes of the message.
+/// Runs on rayon's current pool, in memory of less than 2 MiB a thread.
+///
+/// # Errors
+/// Those of reading `message`, which must have all the blocks, and of writing `out`;
+/// [`io::ErrorKind::InvalidInput`] for another block size or a message past 2^63 bytes.
+pub fn encode(
+    message: &dyn ReadAt,
+    blocks: u64,
+    block_size: u32,
+    roots: Roots,
+    out: &dyn WriteAt,
+    progress: &dyn Progress,
+) -> io::Result<()> {
+    let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
+    if !block_size.is_power_of_two() || !(512..=512 * 1024).contains(&block_size) {
+        return Err(invalid(format!(
+            "FEC block size {block_size}: expected a power of two from 512 to 524288"
+        )));
+    }
+    let block_size = u64::from(block_size);
+    if blocks.checked_mul(block_size).is_none_or(|bytes| bytes >= 1 << 63) {
+        return Err(invalid(format!(
+            "FEC over {blocks} blocks of {block_size} bytes: more than a device holds"
+        )));
+    }
+    let regions = blocks.div_ceil(u64::from(roots.message_bytes()));
+    // Regions that one thread encodes at a time: long reads, but work for everyone.
+    let batch = (READ / block_size).min(regions.div_ceil(16)).max(1);
+    let code = Code::new(roots);
+    let encoder =
+        Encoder { message, blocks, block_size, regions, steps: u64::from(roots.message_bytes()), code };
+    (0..regions.div_ceil(batch)).into_par_iter().try_for_each(|index| {
+        let first = index * batch;
+        let count = batch.min(regions - first);
+        let parity = encoder.regions(first, count, progress)?;
+        out.write_all_at(&parity, first * block_size * u64::from(roots.get()))
+    })
+}
+
+struct Encoder<'a> {
+    message: &'a dyn ReadAt,
+    blocks: u64,
+    block_size: u64,
+    /// Message blocks that lie between two bytes of a code word.
+    regions: u64,
+    /// Message bytes of a code word.
+    steps: u64,
+    code: Code,
+}
+
+impl Encoder<'_> {
+    /// The parity of the code words that start in the `count` blocks from `first` on.
+    fn regions(&self, first: u64, count: u64, progress: &dyn Progress) -> io::Result<Vec<u8>> {
+        let roots = self.code.roots();
+        let mut piece = vec![0; (count * self.block_size) as usize];
+        let mut registers = vec![[0; LANES]; piece.len() / LANES * roots];
+        for step in 0..self.steps {
+            let start = step * self.regions + first;
+            // Past the end of the message come zeros.
+            let there = self.blocks.saturating_sub(start).min(count) * self.block_size;
+            let (read, rest) = piece.split_at_mut(there as usize);
+            self.message.read_exact_at(read, start * self.block_size)?;
+            rest.fill(0);
+            progress.advance(there);
+            let (lanes, _) = piece.as_chunks::<LANES>();
+            for (lane, registers) in lanes.iter().zip(registers.chunks_exact_mut(roots)) {
+                self.code.push(lane, registers);
+            }
+        }
+        let mut parity = Vec::with_capacity(piece.len() * roots);
+        for registers in registers.chunks_exact(roots) {
+            for word in 0..LANES {
+                parity.extend(registers.iter().map(|lane| lane[word]));
+            }
+        }
+        Ok(parity)
+    }
+}

@@ -1,0 +1,12 @@
+//! fs-verity: the digest by which the kernel, IPE and `fsverity digest` know a file.
+//!
+//! It is the hash of a descriptor that holds the file's size and the root of a Merkle tree over its blocks
+//! (`include/uapi/linux/fsverity.h` and `fs/verity/` of Linux 7.3).
+
+mod descriptor;
+mod digester;
+mod params;
+
+pub use self::descriptor::{Descriptor, formatted_digest};
+pub use self::digester::{Digester, digest};
+pub use self::params::{Params, ParamsError};
