@@ -158,14 +158,10 @@ impl<'a> Concat<'a> {
         Self::default()
     }
 
-    /// Appends the first `len` bytes of `part`.
-    ///
-    /// # Panics
-    /// When the whole grows past 2^64 bytes.
+    /// Appends the first `len` bytes of `part`. What would lie past 2^64 bytes of the whole is left out.
     #[must_use]
     pub fn then(mut self, part: &'a dyn ReadAt, len: u64) -> Self {
-        let end = self.len().checked_add(len).expect("a concatenation shorter than 2^64 bytes");
-        self.parts.push((end, part));
+        self.parts.push((self.len().saturating_add(len), part));
         self
     }
 

@@ -173,6 +173,24 @@ mod tests {
     }
 
     #[test]
+    fn a_consumer_that_fails_ends_the_pass() {
+        struct Full(u64);
+        impl Consumer for Full {
+            fn window(&mut self, offset: u64, _: &[u8]) -> io::Result<()> {
+                self.0 = offset;
+                if offset >= 20 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            }
+        }
+        let (mut full, mut other) = (Full(0), Collect(Vec::new()));
+        let mut consumers: [&mut dyn Consumer; 2] = [&mut full, &mut other];
+        let error =
+            run_windows(&vec![0; 100], 100, 10, &mut consumers, &crate::progress::Silent).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(full.0, 20);
+        assert!(other.0.len() <= 30);
+    }
+
+    #[test]
     fn a_sparse_copy_writes_only_what_is_not_zero() {
         let mut bytes = vec![0; 100];
         bytes[15] = 1;

@@ -8,7 +8,8 @@ use crate::fec::Roots;
 /// One line of the kernel's `verity` target, shown as `dmsetup table` and `dm-mod.create=` take it.
 ///
 /// Options come in the order in which libcryptsetup gives them. Devices are given as the kernel finds them: `/dev/…`,
-/// `MAJOR:MINOR`, `PARTUUID=…`.
+/// `MAJOR:MINOR`, `PARTUUID=…`. Neither they nor the key's description may have white space in them: the line has no way
+/// to quote it.
 #[derive(Debug, Clone)]
 pub struct Table {
     /// The tree.

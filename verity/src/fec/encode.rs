@@ -87,7 +87,9 @@ impl Encoder<'_> {
             // Past the end of the message come zeros.
             let there = self.blocks.saturating_sub(start).min(count) * self.block_size;
             let (read, rest) = piece.split_at_mut(there as usize);
-            self.message.read_exact_at(read, start * self.block_size)?;
+            if !read.is_empty() {
+                self.message.read_exact_at(read, start * self.block_size)?;
+            }
             rest.fill(0);
             progress.advance(there);
             let (lanes, _) = piece.as_chunks::<LANES>();
