@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Everything that builds and tests need, on a Debian 12 machine (or newer) with a Rust toolchain from rustup.
+# Idempotent: when all is here it looks and leaves. After it, everything runs offline.
+# Needs root or sudo for packages alone.
+set -euo pipefail
+umask 022
+cd "$(dirname "$0")/.."
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/graven
+debs=$cache/debs
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+say() { printf 'setup: %s\n' "$*"; }
+
+# 1. Debian packages: what the builder's tests use as oracles, what boots, what compiles.
+packages=(
+  qemu-system-x86 ovmf                                  # boots
+  mmdebstrap                                            # a real Debian system, to be carved
+  erofs-utils cryptsetup-bin fsverity                   # oracles: root file system, dm-verity, fs-verity
+  gdisk fdisk dosfstools mtools e2fsprogs               # oracles: disk, ESP
+  sbsigntool openssl efitools                           # oracles: signatures, enrolment files
+  busybox-static cpio kmod xz-utils zstd                # guests
+  gcc libc6-dev musl-tools                              # guest programs, C parts of dependencies
+  python3-venv debian-archive-keyring ca-certificates
+)
+root=()
+[ "$(id -u)" = 0 ] || root=(sudo)
+missing=()
+installed=$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "${packages[@]}" 2>/dev/null || true)
+for package in "${packages[@]}"; do
+  grep -qxE "ii .?$package" <<<"$installed" || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  say "installing ${missing[*]}"
+  "${root[@]}" apt-get -qq update
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
+fi
+
+# 2. Rust: the static target that stage0 and the guest programs are built for.
+if command -v rustup >/dev/null; then
+  if ! rustup target list --installed 2>/dev/null | grep -qx x86_64-unknown-linux-musl; then
+    say "adding the Rust target x86_64-unknown-linux-musl"
+    rustup -q target add x86_64-unknown-linux-musl || say "rustup could not add it: stage0 and guest programs will not build"
+  fi
+else
+  say "no rustup here: see that the target x86_64-unknown-linux-musl is installed"
+fi
+if ! command -v cargo-deny >/dev/null; then
+  say "installing cargo-deny"
+  cargo install --quiet --locked cargo-deny || say "cargo-deny could not be installed: tests/run.sh will say that it is missing"
+fi
+
+# 3. Python oracles, in an environment of their own.
+venv=$cache/venv
+if ! [ -x "$venv/bin/virt-fw-vars" ] || ! [ -d "$(echo "$venv"/lib/python3*/site-packages/pefile*.dist-info)" ]; then
+  say "installing virt-firmware and pefile into $venv"
+  mkdir -p "$cache"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" --quiet --disable-pip-version-check install virt-firmware pefile
+fi
+
+# 4. The parts of an image: Debian's kernel, stub and busybox, from the mirror that this machine's apt uses.
+mkdir -p "$debs"
+have() { compgen -G "$debs/$1" >/dev/null; }
+parts_here() {
+  have 'linux-binary-7.3*-amd64_*_amd64.deb' && have 'linux-modules-7.3*-amd64_*_amd64.deb' &&
+    have 'linux-base-7.3*-amd64_*_amd64.deb' && have 'linux-binary-7.3*-cloud-amd64_*_amd64.deb' &&
+    have 'linux-base-7.3*-cloud-amd64_*_amd64.deb' &&
+    have 'systemd-boot-efi_*_amd64.deb' && have 'busybox-static_*_amd64.deb'
+}
+
+# The first Debian mirror among apt's sources, deb822 or one line each.
+mirror() {
+  local files=() file
+  for file in /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list; do
+    [ -e "$file" ] && files+=("$file")
+  done
+  awk '
+    FILENAME ~ /\.sources$/ && tolower($1) == "uris:" { for (i = 2; i <= NF; i++) print $i }
+    FILENAME !~ /\.sources$/ && $1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /^[a-z+]+:\//) { print $i; break } }
+  ' "${files[@]}" 2>/dev/null | grep -m 1 -E '/debian/?$' || true
+}
+
+fetch_parts() {
+  local mirror apt list
+  mirror=$(mirror)
+  [ -n "$mirror" ] || { say "no Debian mirror (an address that ends in /debian) among this machine's apt sources"; exit 3; }
+  apt=$cache/apt
+  mkdir -p "$apt"/{etc,state/lists/partial,cache/archives/partial}
+  : >>"$apt/state/status"
+  list=$apt/etc/sources.list
+  printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" trixie "$keyring" "$mirror" trixie-backports >"$list"
+  local options=(
+    -qq -o "Dir::Etc::sourcelist=$list" -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State=$apt/state" -o "Dir::State::lists=$apt/state/lists" -o "Dir::State::status=$apt/state/status"
+    -o "Dir::Cache=$apt/cache" -o APT::Architecture=amd64 -o APT::Architectures=amd64 -o APT::Sandbox::User=root
+  )
+  say "reading trixie and trixie-backports from $mirror"
+  apt-get "${options[@]}" update
+  # The newest 7.3 of a flavour, by version number: "" is the generic one.
+  newest() {
+    apt-cache "${options[@]}" --names-only search '^linux-binary-7\.3[0-9.]*\+deb13-'"$1"'amd64$' |
+      awk '{print $1}' | sort -V | tail -n 1
+  }
+  local generic cloud version
+  generic=$(newest "")
+  cloud=$(newest cloud-)
+  [ -n "$generic" ] && [ -n "$cloud" ] || { say "no linux-binary-7.3* in trixie-backports of $mirror"; exit 3; }
+  version=${generic#linux-binary-}
+  say "fetching $generic with its modules, $cloud, systemd-boot-efi, busybox-static"
+  (cd "$debs" && apt-get "${options[@]}" download "$generic" "linux-modules-$version" "linux-base-$version" \
+    "$cloud" "linux-base-${cloud#linux-binary-}" systemd-boot-efi busybox-static)
+}
+parts_here || fetch_parts
+
+# 5. Where recipes/minimal looks for them: one version of each, so nothing is left to a pattern.
+inputs=recipes/minimal/inputs
+mkdir -p "$inputs"
+newest_deb() { compgen -G "$debs/$1" | grep -vE -- '-(cloud|rt)-amd64_' | sort -V | tail -n 1; }
+wanted=()
+for pattern in 'linux-binary-7.3*' 'linux-modules-7.3*' 'linux-base-7.3*' 'systemd-boot-efi_*' 'busybox-static_*'; do
+  wanted+=("$(newest_deb "$pattern")")
+done
+for old in "$inputs"/*.deb; do
+  [ -e "$old" ] || continue
+  case " ${wanted[*]##*/} " in *" ${old##*/} "*) ;; *) rm -- "$old" ;; esac
+done
+for deb in "${wanted[@]}"; do
+  to=$inputs/${deb##*/}
+  # Links are free where both lie on one file system.
+  [ "$deb" -ef "$to" ] || cmp -s "$deb" "$to" || ln -f "$deb" "$to" 2>/dev/null || cp -f "$deb" "$to"
+done
+say "all is here"
