@@ -1,0 +1,95 @@
+//! Step 6: the other file systems.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use graven_handoff::{Code, Mount, MountSource, OnDamage, Plan};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::mount::MountFlags;
+
+use crate::failure::{Failure, OrFail};
+use crate::log;
+use crate::partitions::Found;
+use crate::root::ROOT;
+
+/// Mounts them in the plan's order.
+pub(crate) fn mount(plan: &Plan, found: &Found) -> Result<(), Failure> {
+    for mount in &plan.mounts {
+        let target = target(&mount.target)?;
+        let (flags, options) = flags(&mount.options);
+        match (mount_at(&target, mount, found, flags, &options), mount.on_damage) {
+            (Ok(()), _) => {}
+            (Err(failure), OnDamage::Fail) => return Err(failure),
+            (Err(failure), OnDamage::Volatile) => {
+                log::warning(&format!("{}: {failure:?}; an empty tmpfs takes its place", mount.target));
+                rustix::mount::mount("tmpfs", path(&target), "tmpfs", flags, c"mode=0755")
+                    .or_fail(Code::Mount, format_args!("tmpfs on {}", mount.target))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The folder to mount on. No symbolic link is followed: below an earlier mount it could have been written by anyone.
+fn target(target: &str) -> Result<OwnedFd, Failure> {
+    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open(ROOT, folder, Mode::empty()).or_fail(Code::Mount, ROOT)?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(&root, target, folder, Mode::empty(), resolve).or_fail(Code::Mount, target)
+}
+
+fn path(folder: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", folder.as_raw_fd())
+}
+
+fn mount_at(
+    target: &OwnedFd,
+    mount: &Mount,
+    found: &Found,
+    flags: MountFlags,
+    options: &str,
+) -> Result<(), Failure> {
+    let source = match mount.source {
+        MountSource::Partition(uuid) => found.get(uuid, &mount.target)?.node(),
+        MountSource::None => mount.file_system.clone(),
+    };
+    let options = CString::new(options).or_fail(Code::Mount, &mount.target)?;
+    rustix::mount::mount(&*source, path(target), &*mount.file_system, flags, options.as_c_str())
+        .or_fail(Code::Mount, format_args!("{} {source} on {}", mount.file_system, mount.target))
+}
+
+/// Splits the plan's options into the kernel's flags and what the file system takes.
+fn flags(options: &str) -> (MountFlags, String) {
+    let mut flags = MountFlags::NOEXEC | MountFlags::NOSUID | MountFlags::NODEV;
+    let mut rest = Vec::new();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "exec" => flags.remove(MountFlags::NOEXEC),
+            "suid" => flags.remove(MountFlags::NOSUID),
+            "dev" => flags.remove(MountFlags::NODEV),
+            "noexec" | "nosuid" | "nodev" | "rw" => {}
+            "ro" => flags.insert(MountFlags::RDONLY),
+            "noatime" => flags.insert(MountFlags::NOATIME),
+            "relatime" => flags.insert(MountFlags::RELATIME),
+            "strictatime" => flags.insert(MountFlags::STRICTATIME),
+            "nosymfollow" => flags.insert(MountFlags::NOSYMFOLLOW),
+            "sync" => flags.insert(MountFlags::SYNCHRONOUS),
+            other => rest.push(other),
+        }
+    }
+    (flags, rest.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_is_closed_until_the_plan_opens_it() {
+        let closed = MountFlags::NOEXEC | MountFlags::NOSUID | MountFlags::NODEV;
+        assert_eq!(flags(""), (closed, String::new()));
+        let (flags, rest) = flags("ro,exec,noatime,mode=0700,size=10%");
+        assert_eq!(flags, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY | MountFlags::NOATIME);
+        assert_eq!(rest, "mode=0700,size=10%");
+    }
+}

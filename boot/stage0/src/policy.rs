@@ -1,0 +1,150 @@
+//! Step 5: the IPE policy.
+
+use std::borrow::Cow;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+
+use graven_handoff::{Code, Enforcement, Plan, PolicyIdentity, PolicySource, hex, initramfs};
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+
+use crate::failure::{Failure, OrFail};
+use crate::log;
+
+const IPE: &str = "/sys/kernel/security/ipe";
+
+/// Loads the policy, activates it, and reads back that it is in force, the only one, and what it should be.
+pub(crate) fn enforce(plan: &Plan, source: &PolicySource) -> Result<(), Failure> {
+    let message = message(source)?;
+    load(&message)?;
+    let folder = Path::new(IPE).join("policies").join(&plan.policy.name);
+    if !folder.is_dir() {
+        let detail = format!("{} is not there after loading: the policy has another name", folder.display());
+        return Err(Failure::new(Code::PolicyReadBack, detail));
+    }
+    activate(&folder)?;
+    only_ours(&plan.policy)?;
+    same(&folder, &plan.policy, &message)?;
+    enforcement(plan.enforcement)
+}
+
+/// The signed policy: the command line's own, or the initramfs's if it has the digest that the command line names.
+fn message(source: &PolicySource) -> Result<Cow<'_, [u8]>, Failure> {
+    let expected = match source {
+        PolicySource::Inline(message) => return Ok(message.into()),
+        PolicySource::Sha256(expected) => expected,
+    };
+    let message = std::fs::read(initramfs::POLICY).or_fail(Code::PolicyBlob, initramfs::POLICY)?;
+    let found: [u8; 32] = Sha256::digest(&message).into();
+    if found != *expected {
+        let detail = format!("expected sha256 {}, found {}", hex::encode(expected), hex::encode(&found));
+        return Err(Failure::new(Code::PolicyDigest, detail));
+    }
+    Ok(message.into())
+}
+
+/// One write: the kernel takes each for a whole policy.
+fn load(message: &[u8]) -> Result<(), Failure> {
+    let path = Path::new(IPE).join("new_policy");
+    let mut file = OpenOptions::new().write(true).open(&path).or_fail(Code::PolicyLoad, path.display())?;
+    match file.write(message) {
+        Ok(written) if written == message.len() => Ok(()),
+        Ok(written) => {
+            Err(Failure::new(Code::PolicyLoad, format!("{written} of {} bytes were taken", message.len())))
+        }
+        Err(error) => {
+            let code = match Errno::from_io_error(&error) {
+                Some(Errno::NOKEY | Errno::KEYREJECTED | Errno::NOPKG) => Code::PolicyRefused,
+                _ => Code::PolicyLoad,
+            };
+            Err(Failure::new(code, explain(&error)))
+        }
+    }
+}
+
+/// What the kernel means by refusing something signed.
+pub(crate) fn explain(error: &io::Error) -> String {
+    let reason = match Errno::from_io_error(error) {
+        Some(Errno::NOKEY) => "ENOKEY: no trusted certificate matches the signer",
+        Some(Errno::KEYREJECTED) => "EKEYREJECTED: the signature is wrong, or its key is not acceptable",
+        Some(Errno::NOPKG) => {
+            "ENOPKG: the kernel has no such algorithm (RSA must be signed as rsaEncryption)"
+        }
+        Some(Errno::BADMSG) => "EBADMSG: the message or the text in it is malformed",
+        Some(Errno::EXIST) => "EEXIST: a policy of this name is already loaded",
+        Some(Errno::MSGSIZE) => "EMSGSIZE: more than 65,535 bytes",
+        Some(Errno::NODEV) => "ENODEV: no such device",
+        Some(Errno::TOOBIG) => "E2BIG: a partition is too small for the table",
+        _ => return error.to_string(),
+    };
+    reason.to_owned()
+}
+
+fn activate(folder: &Path) -> Result<(), Failure> {
+    let path = folder.join("active");
+    let mut file =
+        OpenOptions::new().write(true).open(&path).or_fail(Code::PolicyActivate, path.display())?;
+    file.write_all(b"1").or_fail(Code::PolicyActivate, path.display())
+}
+
+fn only_ours(policy: &PolicyIdentity) -> Result<(), Failure> {
+    let path = Path::new(IPE).join("policies");
+    let mut others = Vec::new();
+    for entry in std::fs::read_dir(&path).or_fail(Code::PolicyOthers, path.display())? {
+        let name = entry.or_fail(Code::PolicyOthers, path.display())?.file_name();
+        if name != policy.name.as_str() {
+            others.push(name.to_string_lossy().into_owned());
+        }
+    }
+    if others.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            Code::PolicyOthers,
+            format!("expected only {}, found {}", policy.name, others.join(", ")),
+        ))
+    }
+}
+
+fn same(folder: &Path, policy: &PolicyIdentity, message: &[u8]) -> Result<(), Failure> {
+    let version = policy.version.to_string();
+    let expected: [(&str, &[u8]); 4] = [
+        ("name", policy.name.as_bytes()),
+        ("version", version.as_bytes()),
+        ("active", b"1"),
+        ("pkcs7", message),
+    ];
+    for (node, expected) in expected {
+        let path = folder.join(node);
+        let found = std::fs::read(&path).or_fail(Code::PolicyReadBack, path.display())?;
+        if found != expected {
+            let found =
+                found.iter().take(40).flat_map(|b| b.escape_ascii()).map(char::from).collect::<String>();
+            let expected =
+                if node == "pkcs7" { "the signed policy" } else { &String::from_utf8_lossy(expected) };
+            let detail = format!("{}: expected {expected}, found {found}", path.display());
+            return Err(Failure::new(Code::PolicyReadBack, detail));
+        }
+    }
+    Ok(())
+}
+
+fn enforcement(expected: Enforcement) -> Result<(), Failure> {
+    let path = Path::new(IPE).join("enforce");
+    let found = std::fs::read_to_string(&path).or_fail(Code::Enforce, path.display())?;
+    let wanted = match expected {
+        Enforcement::Enforce => "1",
+        Enforcement::Audit => "0",
+    };
+    if found.trim() != wanted {
+        return Err(Failure::new(
+            Code::Enforce,
+            format!("enforce: expected {wanted}, found {}", found.trim()),
+        ));
+    }
+    if expected == Enforcement::Audit {
+        log::warning("this image is permissive: the policy is not enforced");
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Step 6: the root file system.
+
+use std::ffi::CString;
+use std::os::unix::fs::MetadataExt;
+
+use graven_handoff::{Code, Root};
+use rustix::fs::{StatVfsMountFlags, major, minor, statvfs};
+use rustix::mount::MountFlags;
+
+use crate::failure::{Failure, OrFail};
+use crate::verity::Device;
+
+/// Where the root is mounted until the initramfs is left.
+pub(crate) const ROOT: &str = "/root";
+
+/// Mounts the verified device read-only, and looks that this is what is there afterwards.
+pub(crate) fn mount(root: &Root, device: &Device) -> Result<(), Failure> {
+    match std::fs::create_dir(ROOT) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Failure::new(Code::RootMount, format!("{ROOT}: {error}")));
+        }
+        _ => {}
+    }
+    let options = CString::new(root.options.as_str()).or_fail(Code::RootMount, "options")?;
+    rustix::mount::mount(&*device.path, ROOT, &*root.file_system, MountFlags::RDONLY, options.as_c_str())
+        .or_fail(Code::RootMount, format_args!("{} {}", root.file_system, device.path))?;
+
+    let flags = statvfs(ROOT).or_fail(Code::RootNotVerified, ROOT)?.f_flag;
+    let number = std::fs::metadata(ROOT).or_fail(Code::RootNotVerified, ROOT)?.dev();
+    if !flags.contains(StatVfsMountFlags::RDONLY) {
+        return Err(Failure::new(Code::RootNotVerified, "it is writable"));
+    }
+    // IPE goes by the file system's own device: only when that is the verity device do its properties hold.
+    if (major(number), minor(number)) != (device.major, device.minor) {
+        let detail = format!(
+            "expected device {}:{}, found {}:{}",
+            device.major,
+            device.minor,
+            major(number),
+            minor(number)
+        );
+        return Err(Failure::new(Code::RootNotVerified, detail));
+    }
+    Ok(())
+}

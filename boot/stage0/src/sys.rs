@@ -1,0 +1,147 @@
+//! The system calls that `rustix` has no wrapper for.
+
+use std::ffi::{CStr, c_long, c_ulong};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+unsafe extern "C" {
+    fn syscall(number: c_long, ...) -> c_long;
+}
+
+#[cfg(target_arch = "x86_64")]
+mod number {
+    pub(super) const IOCTL: i64 = 16;
+    pub(super) const PRCTL: i64 = 157;
+    pub(super) const ADD_KEY: i64 = 248;
+    pub(super) const KEYCTL: i64 = 250;
+    pub(super) const SECCOMP: i64 = 317;
+    pub(super) const CLOSE_RANGE: i64 = 436;
+}
+
+#[cfg(target_arch = "aarch64")]
+mod number {
+    pub(super) const IOCTL: i64 = 29;
+    pub(super) const PRCTL: i64 = 167;
+    pub(super) const ADD_KEY: i64 = 217;
+    pub(super) const KEYCTL: i64 = 219;
+    pub(super) const SECCOMP: i64 = 277;
+    pub(super) const CLOSE_RANGE: i64 = 436;
+}
+
+/// Calls the kernel with five words.
+///
+/// # Safety
+///
+/// What the words mean to this system call must be allowed: pointers valid for as long and as many bytes as it uses.
+unsafe fn call(number: i64, words: [c_ulong; 5]) -> io::Result<i64> {
+    let [a, b, c, d, e] = words;
+    // SAFETY: `syscall` passes its arguments on unchanged; what they must fulfil is this function's own condition.
+    match unsafe { syscall(number, a, b, c, d, e) } {
+        -1 => Err(io::Error::last_os_error()),
+        result => Ok(result),
+    }
+}
+
+/// A device-mapper ioctl; `message` is the `dm_ioctl` structure, whose own length field must be its length.
+pub(crate) fn dm_ioctl(control: &File, request: u32, message: &mut [u8]) -> io::Result<()> {
+    let length = message.get(12..16).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+    if length.and_then(|length| usize::try_from(length).ok()) != Some(message.len()) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let fd = c_ulong::try_from(control.as_raw_fd()).map_err(io::Error::other)?;
+    let words = [fd, c_ulong::from(request), message.as_mut_ptr() as c_ulong, 0, 0];
+    // SAFETY: the kernel reads and writes at most the number of bytes that the message's length field says, which was
+    // just compared with the length of the slice that is borrowed for the whole call.
+    unsafe { call(number::IOCTL, words) }.map(drop)
+}
+
+/// `prctl` with operations whose arguments are numbers; never with one that takes a pointer.
+pub(crate) fn prctl(operation: PrctlOperation, argument: c_ulong) -> io::Result<i64> {
+    // SAFETY: the enum holds only operations that take numbers, so no memory is touched.
+    unsafe { call(number::PRCTL, [operation as c_ulong, argument, 0, 0, 0]) }
+}
+
+/// `prctl` operations without pointers (`include/uapi/linux/prctl.h`).
+#[derive(Clone, Copy)]
+pub(crate) enum PrctlOperation {
+    GetSecurebits = 27,
+    SetSecurebits = 28,
+    SetMdwe = 65,
+    GetMdwe = 66,
+}
+
+/// A key's serial number.
+pub(crate) type Key = i32;
+
+/// `KEY_SPEC_THREAD_KEYRING`
+pub(crate) const THREAD_KEYRING: Key = -1;
+
+/// Adds a key of the type `user`.
+pub(crate) fn add_user_key(description: &CStr, payload: &[u8], keyring: Key) -> io::Result<Key> {
+    let words = [
+        c"user".as_ptr() as c_ulong,
+        description.as_ptr() as c_ulong,
+        payload.as_ptr() as c_ulong,
+        payload.len() as c_ulong,
+        key_word(keyring),
+    ];
+    // SAFETY: two NUL-terminated strings, and a slice with its length; the kernel only reads them, all borrowed here.
+    let key = unsafe { call(number::ADD_KEY, words) }?;
+    Key::try_from(key).map_err(io::Error::other)
+}
+
+/// `keyctl` on one key or keyring.
+pub(crate) fn keyctl(operation: KeyOperation, key: Key) -> io::Result<()> {
+    // SAFETY: these operations take a key's number and nothing else.
+    unsafe { call(number::KEYCTL, [operation as c_ulong, key_word(key), 0, 0, 0]) }.map(drop)
+}
+
+/// `keyctl` operations on a key's number (`include/uapi/linux/keyctl.h`).
+#[derive(Clone, Copy)]
+pub(crate) enum KeyOperation {
+    Revoke = 3,
+    Clear = 7,
+}
+
+/// Sign-extended, as the kernel takes `key_serial_t`.
+fn key_word(key: Key) -> c_ulong {
+    c_long::from(key) as c_ulong
+}
+
+/// One instruction of a system call filter (`struct sock_filter`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub(crate) struct Instruction {
+    pub(crate) code: u16,
+    pub(crate) if_true: u8,
+    pub(crate) if_false: u8,
+    pub(crate) value: u32,
+}
+
+/// `struct sock_fprog`
+#[repr(C)]
+struct Program {
+    length: u16,
+    instructions: *const Instruction,
+}
+
+/// Puts a seccomp filter over this thread and all that it starts, without switching off the CPU's speculative store
+/// bypass for them (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`).
+pub(crate) fn install_filter(instructions: &[Instruction]) -> io::Result<()> {
+    const SET_MODE_FILTER: c_ulong = 1;
+    const SPEC_ALLOW: c_ulong = 4;
+    let length = u16::try_from(instructions.len()).map_err(io::Error::other)?;
+    let program = Program { length, instructions: instructions.as_ptr() };
+    let words = [SET_MODE_FILTER, SPEC_ALLOW, &raw const program as c_ulong, 0, 0];
+    // SAFETY: the program lives until the call returns, its pointer and length are one slice's, and the kernel copies it.
+    unsafe { call(number::SECCOMP, words) }.map(drop)
+}
+
+/// Marks every descriptor from `first` on close-on-exec.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+    const CLOSE_ON_EXEC: c_ulong = 4;
+    // SAFETY: three numbers; no descriptor is closed while this program runs.
+    unsafe { call(number::CLOSE_RANGE, [c_ulong::from(first), c_ulong::from(u32::MAX), CLOSE_ON_EXEC, 0, 0]) }
+        .map(drop)
+}
