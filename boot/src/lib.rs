@@ -24,6 +24,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod cmdline;
+pub mod compression;
+pub mod initramfs;
+pub mod kernel;
+pub mod modules;
 pub mod pkcs7;
 pub mod sign;
 pub mod x509;

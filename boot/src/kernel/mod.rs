@@ -1,0 +1,16 @@
+//! What a kernel is and can do, read from its image, its configuration and its list of built-in modules; and what the
+//! builder refuses in one.
+
+mod config;
+mod ikconfig;
+mod image;
+mod inspect;
+mod refusal;
+mod release;
+mod root_without_initramfs;
+
+pub use config::{Config, ConfigError, Value};
+pub use image::{Image, ImageError, ImageFormat};
+pub use inspect::{Builtin, InspectError, Kernel, Parts};
+pub use refusal::{AcceptError, Accepted, Demands, Judged, NAMES, Refusal, accept, assess};
+pub use release::{Release, ReleaseError};

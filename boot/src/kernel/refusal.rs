@@ -1,0 +1,466 @@
+//! What the builder refuses in a kernel, and how a recipe accepts a refusal by name, with a reason.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use graven_targets::BootChain;
+
+use super::config::Config;
+use super::inspect::Kernel;
+use super::root_without_initramfs::own_root;
+use crate::compression::Compression;
+
+/// What the image asks of its kernel.
+#[derive(Clone, Debug)]
+pub struct Demands {
+    /// UKI or FIT: decides where the kernel can find the policy's certificate.
+    pub boot_chain: BootChain,
+    /// stage0 is to refuse a boot without Secure Boot.
+    pub secure_boot: bool,
+    /// The root carries forward error correction.
+    pub fec: bool,
+    /// Kconfig symbol of the root's file system, such as `EROFS_FS`.
+    pub root_file_system: &'static str,
+    /// The kernel's command line buffer as the target knows it, in bytes, NUL included.
+    pub command_line_limit: usize,
+    /// The modules folder holds compressed modules.
+    pub modules: Compression,
+    /// The recipe puts `lsm=` on the line: its value, instead of `CONFIG_LSM`.
+    pub lsm: Option<String>,
+}
+
+/// A reason not to build with this kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Its stable name, one of [`NAMES`], by which a recipe accepts it.
+    pub name: &'static str,
+    /// What could not be enforced, and what was found.
+    pub why: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.name, self.why, self.remedy)
+    }
+}
+
+/// How a symbol must be set.
+#[derive(Clone, Copy)]
+enum Must {
+    /// `=y`
+    BuiltIn,
+    /// `=y` or `=m`
+    On,
+}
+
+/// Symbols every kernel must have: name of the refusal, symbols with how they must be set, why.
+const ALWAYS: [(&str, &[(&str, Must)], &str); 15] = [
+    ("ipe-missing", &[("SECURITY_IPE", Must::BuiltIn)], "without IPE no policy is enforced"),
+    (
+        "ipe-property-dm-verity-off",
+        &[("IPE_PROP_DM_VERITY", Must::BuiltIn)],
+        "IPE could not tell the verified root from any other file system",
+    ),
+    (
+        "ipe-property-signature-off",
+        &[("IPE_PROP_DM_VERITY_SIGNATURE", Must::BuiltIn)],
+        "IPE could not tell a signed root hash from an unsigned one",
+    ),
+    (
+        "seccomp-filter-off",
+        &[("SECCOMP_FILTER", Must::BuiltIn)],
+        "root could load a forged device-mapper table, which only stage0's filter prevents",
+    ),
+    (
+        "dm-verity-off",
+        &[("BLK_DEV_DM", Must::On), ("DM_VERITY", Must::On)],
+        "the root could not be opened as a verified device",
+    ),
+    ("initramfs-off", &[("BLK_DEV_INITRD", Must::BuiltIn)], "the kernel would never start stage0"),
+    (
+        "file-systems-of-stage0-off",
+        &[("PROC_FS", Must::BuiltIn), ("SYSFS", Must::BuiltIn), ("TMPFS", Must::BuiltIn)],
+        "stage0 cannot read the command line or devices",
+    ),
+    ("sysctl-off", &[("PROC_SYSCTL", Must::BuiltIn)], "stage0 could not lock down the usermode helpers"),
+    ("devtmpfs-off", &[("DEVTMPFS", Must::BuiltIn)], "stage0 finds no device nodes"),
+    ("securityfs-off", &[("SECURITYFS", Must::BuiltIn)], "stage0 has no way to load the policy"),
+    ("gpt-off", &[("EFI_PARTITION", Must::BuiltIn)], "the kernel finds no partition"),
+    (
+        "audit-off",
+        &[("AUDIT", Must::BuiltIn), ("AUDITSYSCALL", Must::BuiltIn)],
+        "denials would leave no record",
+    ),
+    ("elf-off", &[("BINFMT_ELF", Must::BuiltIn)], "the kernel starts no program"),
+    (
+        "keys-off",
+        &[
+            ("KEYS", Must::BuiltIn),
+            ("ASYMMETRIC_KEY_TYPE", Must::BuiltIn),
+            ("ASYMMETRIC_PUBLIC_KEY_SUBTYPE", Must::BuiltIn),
+            ("X509_CERTIFICATE_PARSER", Must::BuiltIn),
+            ("PKCS7_MESSAGE_PARSER", Must::BuiltIn),
+            ("SYSTEM_TRUSTED_KEYRING", Must::BuiltIn),
+            ("SYSTEM_DATA_VERIFICATION", Must::BuiltIn),
+        ],
+        "the kernel cannot check a PKCS#7 signature",
+    ),
+    (
+        "signature-algorithms-off",
+        &[("CRYPTO_RSA", Must::BuiltIn), ("CRYPTO_SHA256", Must::On)],
+        "the kernel cannot check RSA signatures over SHA-256",
+    ),
+];
+
+/// Every name that [`assess`] can give, in alphabetical order.
+pub const NAMES: [&str; 33] = [
+    "audit-off",
+    "builtin-disk-driver-and-file-system",
+    "command-line-built-in",
+    "command-line-forced",
+    "command-line-limit",
+    "devtmpfs-off",
+    "dm-verity-off",
+    "efi-stub-off",
+    "efivarfs-off",
+    "elf-off",
+    "fec-off",
+    "file-systems-of-stage0-off",
+    "gpt-off",
+    "initramfs-off",
+    "ipe-missing",
+    "ipe-property-dm-verity-off",
+    "ipe-property-signature-off",
+    "keys-off",
+    "lockdown-off",
+    "lsm-list-without-ipe",
+    "mdwe-missing",
+    "memfd-noexec-missing",
+    "module-decompression-off",
+    "no-reachable-policy-keyring",
+    "no-root-hash-keyring",
+    "proc-mem-override-missing",
+    "root-file-system-off",
+    "script-checks-missing",
+    "seccomp-filter-off",
+    "securityfs-off",
+    "signature-algorithms-off",
+    "sysctl-off",
+    "yama-off",
+];
+
+/// All that speaks against this kernel, in alphabetical order of names.
+pub fn assess(kernel: &Kernel, demands: &Demands) -> Vec<Refusal> {
+    let mut found = Assessment { config: &kernel.config, refusals: Vec::new() };
+    for (name, symbols, why) in ALWAYS {
+        found.demand(name, symbols, why);
+    }
+    assess_keyrings(&mut found, demands);
+    assess_security_modules(&mut found, demands);
+    assess_root(&mut found, demands);
+    assess_release(&mut found, kernel);
+    assess_command_line(&mut found, kernel, demands);
+    if demands.boot_chain == BootChain::Uki
+        && !(kernel.image.efi_stub && kernel.config.is_built_in("EFI_STUB"))
+    {
+        found.refuse("efi-stub-off", "UEFI cannot start this kernel", "build it with CONFIG_EFI_STUB=y");
+    }
+    if demands.secure_boot {
+        found.demand("efivarfs-off", &[("EFIVAR_FS", Must::On)], "stage0 cannot read the Secure Boot state");
+    }
+    found.refusals.sort_by_key(|refusal| refusal.name);
+    found.refusals
+}
+
+struct Assessment<'a> {
+    config: &'a Config,
+    refusals: Vec<Refusal>,
+}
+
+impl Assessment<'_> {
+    fn refuse(&mut self, name: &'static str, why: impl Into<String>, remedy: impl Into<String>) {
+        self.refusals.push(Refusal { name, why: why.into(), remedy: remedy.into() });
+    }
+
+    /// One refusal that names all the symbols which are not as they must be.
+    fn demand(&mut self, name: &'static str, symbols: &[(&str, Must)], why: &str) {
+        let missing: Vec<_> = symbols
+            .iter()
+            .filter(|(symbol, must)| match must {
+                Must::BuiltIn => !self.config.is_built_in(symbol),
+                Must::On => !self.config.is_on(symbol),
+            })
+            .map(|(symbol, must)| match must {
+                Must::BuiltIn => format!("CONFIG_{symbol}=y"),
+                Must::On => format!("CONFIG_{symbol}=y or =m"),
+            })
+            .collect();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            self.refuse(
+                name,
+                format!("{why} (not set: {missing})"),
+                format!("use a kernel built with {missing}"),
+            );
+        }
+    }
+}
+
+/// Where the kernel looks for the certificates of policy and root hash.
+fn assess_keyrings(found: &mut Assessment<'_>, demands: &Demands) {
+    let root_hash_signature = ("DM_VERITY_VERIFY_ROOTHASH_SIG", Must::BuiltIn);
+    match demands.boot_chain {
+        BootChain::Uki => {
+            found.demand(
+                "no-reachable-policy-keyring",
+                &[
+                    ("IPE_POLICY_SIG_PLATFORM_KEYRING", Must::BuiltIn),
+                    ("INTEGRITY_PLATFORM_KEYRING", Must::BuiltIn),
+                    ("LOAD_UEFI_KEYS", Must::BuiltIn),
+                ],
+                "a policy signed with the key in UEFI's db would be refused: IPE does not look there",
+            );
+            found.demand(
+                "no-root-hash-keyring",
+                &[
+                    root_hash_signature,
+                    ("DM_VERITY_VERIFY_ROOTHASH_SIG_PLATFORM_KEYRING", Must::BuiltIn),
+                    ("INTEGRITY_PLATFORM_KEYRING", Must::BuiltIn),
+                    ("LOAD_UEFI_KEYS", Must::BuiltIn),
+                ],
+                "a root hash signed with the key in UEFI's db would be refused: dm-verity does not look there",
+            );
+        }
+        BootChain::Fit => {
+            let embedded = !found.config.text("SYSTEM_TRUSTED_KEYS").is_empty()
+                || found.config.is_built_in("SYSTEM_EXTRA_CERTIFICATE");
+            if !embedded {
+                found.refuse(
+                    "no-reachable-policy-keyring",
+                    "without UEFI the kernel trusts only certificates compiled into it, and it has none \
+                     (CONFIG_SYSTEM_TRUSTED_KEYS is empty, CONFIG_SYSTEM_EXTRA_CERTIFICATE is off)",
+                    "build it with CONFIG_SYSTEM_TRUSTED_KEYS naming the policy's certificate",
+                );
+            }
+            let why = "dm-verity would not check the root hash's signature";
+            found.demand("no-root-hash-keyring", &[root_hash_signature], why);
+        }
+    }
+}
+
+/// The list of active security modules, and those that need more than the list.
+fn assess_security_modules(found: &mut Assessment<'_>, demands: &Demands) {
+    let (source, list) = match &demands.lsm {
+        Some(lsm) => ("lsm= on the command line", lsm.as_str()),
+        None => ("CONFIG_LSM", found.config.text("LSM")),
+    };
+    let active = |name| list.split(',').any(|module| module == name);
+    let list_is = format!("{source} is \"{list}\"");
+    if !active("ipe") {
+        let remedy = "add ipe to the list";
+        found.refuse("lsm-list-without-ipe", format!("IPE would not be active: {list_is}"), remedy);
+    }
+    if !found.config.is_built_in("SECURITY_YAMA") || !active("yama") {
+        found.refuse(
+            "yama-off",
+            format!(
+                "ptrace could write into verified programs: it takes CONFIG_SECURITY_YAMA=y and yama in the list, and \
+                 {list_is}"
+            ),
+            "build it with CONFIG_SECURITY_YAMA=y and add yama to the list",
+        );
+    }
+    // The early variant is active whatever the list says.
+    let early = found.config.is_built_in("SECURITY_LOCKDOWN_LSM_EARLY");
+    if !found.config.is_built_in("SECURITY_LOCKDOWN_LSM") || !(early || active("lockdown")) {
+        found.refuse(
+            "lockdown-off",
+            "root could write kernel memory: lockdown=integrity has no effect in this kernel",
+            "build it with CONFIG_SECURITY_LOCKDOWN_LSM=y and CONFIG_SECURITY_LOCKDOWN_LSM_EARLY=y",
+        );
+    }
+}
+
+/// What stands between the kernel and the root's bytes.
+fn assess_root(found: &mut Assessment<'_>, demands: &Demands) {
+    found.demand(
+        "root-file-system-off",
+        &[(demands.root_file_system, Must::On)],
+        "the kernel cannot mount the root",
+    );
+    if demands.fec {
+        let why = "the root's error correction would not be used";
+        found.demand("fec-off", &[("DM_VERITY_FEC", Must::BuiltIn)], why);
+    }
+    if demands.modules != Compression::None {
+        found.demand(
+            "module-decompression-off",
+            &[("MODULE_DECOMPRESS", Must::BuiltIn)],
+            "only modules that the kernel itself reads from the root can be told from others, and it cannot read \
+             compressed ones",
+        );
+    }
+    if let Some(own) = own_root(found.config) {
+        let forced =
+            found.config.is_built_in("CMDLINE_OVERRIDE") || found.config.is_built_in("CMDLINE_FORCE");
+        if found.config.text("IPE_BOOT_POLICY").is_empty() && !forced {
+            found.refuse(
+                "builtin-disk-driver-and-file-system",
+                format!(
+                    "a changed command line can skip stage0 (rdinit=/none root=/dev/…): the kernel mounts a foreign \
+                     root by itself, with CONFIG_{}=y and CONFIG_{}=y",
+                    own.driver, own.file_system
+                ),
+                "use a kernel that has one of the two as a module (Debian: not the cloud flavour), or one with a \
+                 compiled-in IPE policy (CONFIG_IPE_BOOT_POLICY) that denies by default",
+            );
+        }
+    }
+}
+
+/// What only a version tells.
+fn assess_release(found: &mut Assessment<'_>, kernel: &Kernel) {
+    for (name, (major, minor), why) in [
+        (
+            "script-checks-missing",
+            (6, 19),
+            "IPE does not answer AT_EXECVE_CHECK: scripts from anywhere pass it",
+        ),
+        (
+            "mdwe-missing",
+            (6, 3),
+            "PR_SET_MDWE is missing: a private mapping of a verified file can be written and run",
+        ),
+        ("memfd-noexec-missing", (6, 3), "vm.memfd_noexec is missing"),
+        (
+            "proc-mem-override-missing",
+            (6, 12),
+            "proc_mem.force_override is missing: /proc/PID/mem writes into programs",
+        ),
+    ] {
+        if !kernel.release.at_least(major, minor) {
+            let why = format!("{why} (kernel {})", kernel.release);
+            found.refuse(name, why, format!("use Linux {major}.{minor} or later"));
+        }
+    }
+}
+
+/// What the kernel does to the signed command line.
+fn assess_command_line(found: &mut Assessment<'_>, kernel: &Kernel, demands: &Demands) {
+    let config = found.config;
+    let built_in = config.text("CMDLINE");
+    if let Some(forced) = kernel.forced_command_line() {
+        found.refuse(
+            "command-line-forced",
+            format!("the kernel replaces the signed command line by its own, \"{forced}\", which names no root hash"),
+            "build it without CONFIG_CMDLINE_OVERRIDE and CONFIG_CMDLINE_FORCE; an image whose line is compiled in is \
+             not made yet",
+        );
+    } else if !built_in.is_empty()
+        && (config.is_built_in("CMDLINE_BOOL") || config.is_built_in("CMDLINE_EXTEND"))
+    {
+        found.refuse(
+            "command-line-built-in",
+            format!(
+                "the kernel adds \"{built_in}\" to the signed command line, and stage0 takes no other line"
+            ),
+            "build it with CONFIG_CMDLINE=\"\"",
+        );
+    }
+    // Without NUL on the kernel's side, with it on the target's.
+    let size = kernel.image.command_line_size.map(|size| (size as usize).saturating_add(1));
+    if let Some(size) = size.filter(|&size| size != demands.command_line_limit) {
+        found.refuse(
+            "command-line-limit",
+            format!(
+                "the kernel's command line buffer has {size} bytes, the target's description says {}",
+                demands.command_line_limit
+            ),
+            "correct the target's description",
+        );
+    }
+}
+
+/// A refusal that the recipe accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// What was refused.
+    pub refusal: Refusal,
+    /// Why the recipe takes it all the same.
+    pub reason: String,
+}
+
+/// Refusals after the recipe's word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// These stop the build.
+    pub remaining: Vec<Refusal>,
+    /// These are recorded with their reasons.
+    pub accepted: Vec<Accepted>,
+    /// Accepted names that this kernel gives no occasion for: worth a warning, the recipe can drop them.
+    pub idle: Vec<&'static str>,
+}
+
+/// A recipe accepts what cannot be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptError {
+    /// No refusal is called that.
+    #[error("no refusal is called '{name}'; did you mean '{nearest}'?")]
+    Unknown {
+        /// As written.
+        name: String,
+        /// The most similar one.
+        nearest: &'static str,
+    },
+    /// A reason of blanks.
+    #[error("'{name}' is accepted without a reason: say in a sentence why it is safe here")]
+    NoReason {
+        /// As written.
+        name: String,
+    },
+}
+
+/// Takes from `refusals` what the recipe accepts by name; `accepted` maps names to reasons.
+pub fn accept(refusals: Vec<Refusal>, accepted: &BTreeMap<String, String>) -> Result<Judged, AcceptError> {
+    let mut judged = Judged::default();
+    for (name, reason) in accepted {
+        let Some(known) = NAMES.into_iter().find(|known| known == name) else {
+            let nearest = NAMES.into_iter().min_by_key(|known| distance(name, known)).unwrap_or_default();
+            return Err(AcceptError::Unknown { name: name.clone(), nearest });
+        };
+        if reason.trim().is_empty() {
+            return Err(AcceptError::NoReason { name: name.clone() });
+        }
+        if !refusals.iter().any(|refusal| refusal.name == known) {
+            judged.idle.push(known);
+        }
+    }
+    for refusal in refusals {
+        match accepted.get(refusal.name) {
+            Some(reason) => judged.accepted.push(Accepted { refusal, reason: reason.clone() }),
+            None => judged.remaining.push(refusal),
+        }
+    }
+    Ok(judged)
+}
+
+/// Levenshtein's distance in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i.saturating_add(1);
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (y, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
+            let substituted = diagonal.saturating_add(usize::from(x != y));
+            diagonal = *cell;
+            left = substituted.min(left.saturating_add(1)).min(cell.saturating_add(1));
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
