@@ -1,0 +1,101 @@
+//! The superblock, checked.
+
+use graven_verity::io::ReadAt;
+use uuid::Uuid;
+use zerocopy::FromBytes;
+use zerocopy::little_endian::U32;
+
+use super::super::format::{
+    BLOCK, BLOCK_BITS, BLOCK_LEN, COMPAT_SUPERBLOCK_CHECKSUM, INCOMPAT_ZERO_PADDING, MAGIC,
+    SUPERBLOCK_EXTENSION, SUPERBLOCK_OFFSET, Superblock, superblock_checksum,
+};
+use super::ReadError;
+
+/// Bytes from the superblock to the end of its block.
+const CHECKED: usize = BLOCK_LEN - SUPERBLOCK_OFFSET as usize;
+/// Offset of the checksum in the superblock.
+const CHECKSUM: std::ops::Range<usize> = 4..8;
+
+/// What the superblock says.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Length of the file system.
+    pub(super) bytes: u64,
+    pub(super) inodes: u64,
+    pub(super) root_nid: u64,
+    pub(super) meta_block: u64,
+    pub(super) xattr_block: u64,
+    pub(super) build_time: i64,
+    pub(super) uuid: Uuid,
+    pub(super) volume_name: Vec<u8>,
+}
+
+impl Facts {
+    pub(super) fn read(image: &dyn ReadAt) -> Result<Self, ReadError> {
+        let io = |offset, wanted| move |source| ReadError::Io { offset, wanted, source };
+        let size = image.size().map_err(io(0, 0))?;
+        let short = || ReadError::NotErofs { found: format!("an image of {size} bytes") };
+        if size < BLOCK {
+            return Err(short());
+        }
+        let mut block = [0; CHECKED];
+        image.read_exact_at(&mut block, SUPERBLOCK_OFFSET).map_err(io(SUPERBLOCK_OFFSET, CHECKED as u64))?;
+        let (superblock, _) = Superblock::read_from_prefix(&block).map_err(|_| short())?;
+        let wrong = |field, found, expected| Err(ReadError::Superblock { field, found, expected });
+
+        let magic = superblock.magic.get();
+        if magic != MAGIC {
+            return Err(ReadError::NotErofs { found: format!("{magic:08x}") });
+        }
+        if superblock.blkszbits != BLOCK_BITS {
+            return wrong("blkszbits", superblock.blkszbits.into(), "12, blocks of 4096 bytes");
+        }
+        if superblock.feature_compat.get() & COMPAT_SUPERBLOCK_CHECKSUM != 0 {
+            if let Some(field) = block.get_mut(CHECKSUM) {
+                field.fill(0);
+            }
+            let (expected, found) = (superblock_checksum(&block), superblock.checksum.get());
+            if expected != found {
+                return Err(ReadError::Checksum { expected, found });
+            }
+        }
+        let foreign = superblock.feature_incompat.get() & !INCOMPAT_ZERO_PADDING;
+        if foreign != 0 {
+            return Err(ReadError::Features(foreign));
+        }
+        let extensions = u64::from(superblock.sb_extslots).saturating_mul(SUPERBLOCK_EXTENSION);
+        if extensions > (CHECKED as u64).saturating_sub(size_of::<Superblock>() as u64) {
+            return wrong("sb_extslots", superblock.sb_extslots.into(), "at most 184, to stay in its block");
+        }
+        if superblock.dirblkbits != 0 {
+            return wrong("dirblkbits", superblock.dirblkbits.into(), "0");
+        }
+        if superblock.extra_devices.get() != 0 {
+            return wrong("extra_devices", superblock.extra_devices.get().into(), "0, one device");
+        }
+        if superblock.build_time_nsec.get() >= 1_000_000_000 {
+            return wrong("build_time_nsec", superblock.build_time_nsec.get().into(), "less than a second");
+        }
+        let bytes = blocks(superblock.blocks);
+        if bytes > size {
+            return Err(ReadError::Truncated { expected: bytes, found: size });
+        }
+        if blocks(superblock.meta_blkaddr) >= bytes {
+            return wrong("meta_blkaddr", superblock.meta_blkaddr.get().into(), "a block of the image");
+        }
+        Ok(Self {
+            bytes,
+            inodes: superblock.inos.get(),
+            root_nid: superblock.root_nid.get().into(),
+            meta_block: superblock.meta_blkaddr.get().into(),
+            xattr_block: superblock.xattr_blkaddr.get().into(),
+            build_time: superblock.build_time.get().cast_signed(),
+            uuid: Uuid::from_bytes(superblock.uuid),
+            volume_name: superblock.volume_name.iter().copied().take_while(|byte| *byte != 0).collect(),
+        })
+    }
+}
+
+fn blocks(count: U32) -> u64 {
+    u64::from(count.get()).saturating_mul(BLOCK)
+}

@@ -1,0 +1,229 @@
+//! The image to its place in one pass, every file hashed as it goes by.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+
+use graven_verity::fsverity::{self, Digester};
+use graven_verity::hash::Digest;
+use graven_verity::io::WriteAt;
+use graven_verity::progress::Progress;
+use graven_verity::stream::{self, Consumer, CopyTo};
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use super::format::BLOCK_LEN;
+use super::plan::{Extent, Image, Part};
+use crate::tree::{InodeId, Kind};
+
+/// Files below this length are hashed several at a time by one thread.
+const SMALL: usize = 64 << 10;
+
+/// What one regular file turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRecord {
+    /// All its names from the leading `/` on, in the order of [`Tree::walk`](crate::tree::Tree::walk).
+    pub paths: Vec<Box<[u8]>>,
+    /// In the tree that the image was planned from.
+    pub inode: InodeId,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of the contents.
+    pub sha256: Digest,
+    /// fs-verity digest: SHA-256, blocks of 4,096 bytes, no salt.
+    pub fsverity: Digest,
+}
+
+/// Writes `image` to `out` from its offset 0 on, front to back, and shows every window of it to `extra` too (a
+/// [`TreeBuilder`](graven_verity::dm::TreeBuilder), say). Sources are read once. Blocks of zeros are not written:
+/// `out` must read as zeros and be [`Image::len`] bytes long already, as a new file after `set_len` is.
+///
+/// The records come in the order of each file's first name in the tree's walk.
+///
+/// # Errors
+/// The first error of a source, which carries a [`SourceError`](super::SourceError) with the file's path, of `out`
+/// or of a consumer.
+pub fn write(
+    image: &Image<'_>,
+    out: &dyn WriteAt,
+    extra: &mut [&mut dyn Consumer],
+    progress: &dyn Progress,
+) -> io::Result<Vec<FileRecord>> {
+    let mut files = Files::new(image);
+    let mut copy = CopyTo::sparse(out, BLOCK_LEN);
+    let mut consumers: Vec<&mut dyn Consumer> = vec![&mut copy, &mut files];
+    for consumer in extra {
+        consumers.push(*consumer);
+    }
+    stream::run(image, image.len(), &mut consumers, progress)?;
+    files.records()
+}
+
+/// Hashes the regular files of an image as its windows pass.
+///
+/// A file's blocks are consecutive; its inline tail comes earlier, with the inode, and is kept until the blocks have
+/// passed. So at most one file is unfinished between two windows, and the tails of one group of inodes are kept.
+struct Files<'i, 't> {
+    image: &'i Image<'t>,
+    /// Digests by node.
+    done: HashMap<u32, (Digest, Digest)>,
+    /// Tails that have passed, of files whose blocks have not, or begun tails.
+    tails: HashMap<u32, Vec<u8>>,
+    /// The file that goes on in the next window.
+    unfinished: Option<(u32, Hashes)>,
+    params: fsverity::Params,
+}
+
+/// Both digests of a file in the making.
+struct Hashes {
+    sha256: Sha256,
+    fsverity: Digester,
+}
+
+/// Work on one file in one window.
+struct Job<'b> {
+    node: u32,
+    hashes: Option<Hashes>,
+    bytes: &'b [u8],
+    tail: Vec<u8>,
+    last: bool,
+    digests: Option<io::Result<(Digest, Digest)>>,
+}
+
+impl Consumer for Files<'_, '_> {
+    fn window(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut jobs = self.jobs(offset, bytes);
+        // Large files one by one, the pool shared inside; the many small ones in bundles.
+        let (mut large, mut small): (Vec<_>, Vec<_>) =
+            jobs.iter_mut().partition(|job| job.bytes.len() > SMALL);
+        let params = &self.params;
+        rayon::join(
+            || large.par_iter_mut().for_each(|job| job.run(params)),
+            || small.par_iter_mut().with_min_len(16).for_each(|job| job.run(params)),
+        );
+        for job in jobs {
+            match (job.digests, job.hashes) {
+                (Some(digests), _) => drop(self.done.insert(job.node, digests?)),
+                (None, Some(hashes)) => self.unfinished = Some((job.node, hashes)),
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'i, 't> Files<'i, 't> {
+    fn new(image: &'i Image<'t>) -> Self {
+        Self {
+            image,
+            done: HashMap::new(),
+            tails: HashMap::new(),
+            unfinished: None,
+            params: fsverity::Params::default(),
+        }
+    }
+
+    fn jobs<'b>(&mut self, offset: u64, bytes: &'b [u8]) -> Vec<Job<'b>> {
+        let image = self.image;
+        let mut jobs = Vec::new();
+        for extent in image.extents_in(offset, offset + bytes.len() as u64) {
+            let node = &image.nodes[extent.node as usize];
+            if !matches!(image.inode(node).kind, Kind::File(_)) {
+                continue;
+            }
+            let end = extent.start + image.extent_bytes(extent);
+            match extent.part {
+                Part::Head => {
+                    let (tail, ends) = part(bytes, offset, extent.start + node.head_bytes(), end);
+                    if tail.is_empty() {
+                        continue;
+                    }
+                    let known = self.tails.entry(extent.node).or_default();
+                    known.extend_from_slice(tail);
+                    if ends && node.blocks() == 0 {
+                        jobs.push(self.job(extent, &[], true));
+                    }
+                }
+                Part::Blocks => {
+                    let (contents, ends) = part(bytes, offset, extent.start, end);
+                    jobs.push(self.job(extent, contents, ends));
+                }
+            }
+        }
+        jobs
+    }
+
+    fn job<'b>(&mut self, extent: &Extent, bytes: &'b [u8], last: bool) -> Job<'b> {
+        let node = extent.node;
+        let hashes = self.unfinished.take_if(|(unfinished, _)| *unfinished == node).map(|(_, hashes)| hashes);
+        let tail = if last { self.tails.remove(&node).unwrap_or_default() } else { Vec::new() };
+        Job { node, hashes, bytes, tail, last, digests: None }
+    }
+
+    fn records(mut self) -> io::Result<Vec<FileRecord>> {
+        let mut records: Vec<FileRecord> = Vec::with_capacity(self.done.len());
+        let mut known: BTreeMap<InodeId, usize> = BTreeMap::new();
+        let empty = Hashes::new(&self.params).finish()?;
+        for entry in self.image.tree.walk() {
+            let Kind::File(content) = &entry.inode.kind else { continue };
+            if let Some(record) = known.get(&entry.id) {
+                records[*record].paths.push(entry.path.into());
+                continue;
+            }
+            let digests = self.done.remove(&self.image.number_of(entry.id));
+            let (sha256, fsverity) = match digests {
+                Some(digests) => digests,
+                None if content.len == 0 => empty,
+                None => return Err(io::Error::other("a file of the image was not hashed")),
+            };
+            if self.image.tree.links(entry.id) > 1 {
+                known.insert(entry.id, records.len());
+            }
+            let paths = vec![entry.path.into()];
+            records.push(FileRecord { paths, inode: entry.id, size: content.len, sha256, fsverity });
+        }
+        Ok(records)
+    }
+}
+
+impl Job<'_> {
+    fn run(&mut self, params: &fsverity::Params) {
+        let mut hashes = self.hashes.take().unwrap_or_else(|| Hashes::new(params));
+        hashes.update(self.bytes);
+        hashes.update(&self.tail);
+        if self.last {
+            self.digests = Some(hashes.finish());
+        } else {
+            self.hashes = Some(hashes);
+        }
+    }
+}
+
+impl Hashes {
+    fn new(params: &fsverity::Params) -> Self {
+        Self { sha256: Sha256::new(), fsverity: Digester::new(params) }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        if bytes.len() > SMALL {
+            rayon::join(|| self.sha256.update(bytes), || self.fsverity.update(bytes));
+        } else {
+            self.sha256.update(bytes);
+            self.fsverity.update(bytes);
+        }
+    }
+
+    fn finish(self) -> io::Result<(Digest, Digest)> {
+        let sha256 = Digest::new(&self.sha256.finalize()).map_err(io::Error::other)?;
+        Ok((sha256, self.fsverity.finish()))
+    }
+}
+
+/// What a window has of the image's bytes `from..to`, and whether their end is in it.
+fn part(bytes: &[u8], offset: u64, from: u64, to: u64) -> (&[u8], bool) {
+    let end = offset + bytes.len() as u64;
+    let (start, stop) = (from.max(offset), to.min(end));
+    if start >= stop {
+        return (&[], false);
+    }
+    (&bytes[(start - offset) as usize..(stop - offset) as usize], to <= end)
+}
