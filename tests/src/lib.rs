@@ -1,2 +1,11 @@
-//! Whole-system tests: oracles, boots, hostile inputs, reproducibility.
+//! What whole-system tests stand on: oracles, inputs, and machines to talk to.
+//!
+//! `tests/setup.sh` installs everything that is used here; what is missing makes a test fail, never skip.
 #![forbid(unsafe_code)]
+#![expect(clippy::missing_panics_doc, reason = "a test ends where something is wrong, with the reason")]
+
+pub mod audit;
+pub mod console;
+pub mod guest;
+pub mod inputs;
+pub mod oracle;

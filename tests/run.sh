@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# The tests: set-up, format, lints, documentation, dependencies, tests. `--full` adds the long ones.
+# Runs every step even where one fails, and says at the end which did.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+features=()
+case "${1-}" in
+  "") ;;
+  --full) features=(--features graven-tests/full) ;;
+  *) echo "usage: tests/run.sh [--full]" >&2; exit 2 ;;
+esac
+
+tests/setup.sh || exit 3
+
+failed=()
+started=$SECONDS
+step() {
+  local name=$1 since=$SECONDS
+  shift
+  printf '\n== %s: %s\n' "$name" "$*"
+  if "$@"; then
+    printf '== %s: good, %d s\n' "$name" $((SECONDS - since))
+  else
+    printf '== %s: FAILED, %d s\n' "$name" $((SECONDS - since))
+    failed+=("$name")
+  fi
+}
+
+deny() {
+  command -v cargo-deny >/dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; return 1; }
+  cargo deny --all-features --log-level error check --hide-inclusion-graph bans licenses sources || return 1
+  # Advisories need their database; without a network it may be old or absent, and that is no fault of this tree.
+  if timeout 60 cargo deny fetch >/dev/null 2>&1; then
+    cargo deny --all-features --log-level error check --hide-inclusion-graph advisories
+  else
+    echo "the advisory database cannot be reached: advisories not checked"
+  fi
+}
+
+run_tests() {
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --workspace --locked --no-fail-fast --status-level slow --final-status-level fail "$@" || return 1
+    cargo test --workspace --locked --quiet --doc
+  else
+    cargo test --workspace --locked --no-fail-fast "$@"
+  fi
+}
+
+step format cargo fmt --all --check
+step lints cargo clippy --workspace --all-targets --locked "${features[@]}" -- -D warnings
+step documentation env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+step dependencies deny
+step tests run_tests "${features[@]}"
+# The initramfs program is a workspace of its own.
+step stage0-format cargo fmt --manifest-path boot/stage0/Cargo.toml --check
+step stage0-lints cargo clippy --manifest-path boot/stage0/Cargo.toml --all-targets --locked -- -D warnings
+step stage0-tests cargo test --manifest-path boot/stage0/Cargo.toml --locked --quiet
+
+if [ ${#failed[@]} -gt 0 ]; then
+  printf '\ntests/run.sh: FAILED after %d s: %s\n' $((SECONDS - started)) "${failed[*]}"
+  exit 1
+fi
+printf '\ntests/run.sh: all good, %d s\n' $((SECONDS - started))

@@ -1,0 +1,65 @@
+//! The kernel's audit records, as `dmesg` or the console shows them.
+
+use std::collections::BTreeMap;
+
+/// IPE denied or allowed something.
+pub const IPE_ACCESS: u32 = 1420;
+/// Another IPE policy became the active one.
+pub const IPE_CONFIG_CHANGE: u32 = 1421;
+/// A policy was loaded, or was not.
+pub const IPE_POLICY_LOAD: u32 = 1422;
+
+/// One record: `audit: type=1420 audit(…): key=value …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// See the constants.
+    pub kind: u32,
+    /// Values without their quotes.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// A field's value; empty where there is none.
+    pub fn get(&self, key: &str) -> &str {
+        self.fields.get(key).map_or("", String::as_str)
+    }
+}
+
+/// All records in `text`, in their order. Other lines and what stands before a record are passed over.
+pub fn records(text: &str) -> Vec<Record> {
+    text.lines().filter_map(record).collect()
+}
+
+fn record(line: &str) -> Option<Record> {
+    let (_, rest) = line.split_once("audit: type=")?;
+    let (kind, rest) = rest.split_once(' ')?;
+    let (_, rest) = rest.split_once("): ")?;
+    let mut fields = BTreeMap::new();
+    let mut rest = rest.trim();
+    while let Some((key, after)) = rest.split_once('=') {
+        let (value, after) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => after.split_once(' ').unwrap_or((after, "")),
+        };
+        fields.insert(key.trim().to_owned(), value.to_owned());
+        rest = after.trim_start();
+    }
+    Some(Record { kind: kind.parse().ok()?, fields })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_comes_apart_into_its_fields() {
+        let line = r#"[   20.1] audit: type=1420 audit(1.2:3): ipe_op=EXECUTE ipe_hook=BPRM_CHECK enforcing=1 pid=7 comm="sh" path="/tmp/a b" dev="tmpfs" ino=2 rule="DEFAULT op=EXECUTE action=DENY""#;
+        let found = records(&format!("noise\n{line}\nmore"));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].kind, IPE_ACCESS);
+        for (key, value) in [("ipe_hook", "BPRM_CHECK"), ("path", "/tmp/a b"), ("ino", "2"), ("absent", "")] {
+            assert_eq!(found[0].get(key), value);
+        }
+        assert_eq!(found[0].get("rule"), "DEFAULT op=EXECUTE action=DENY");
+    }
+}

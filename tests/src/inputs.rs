@@ -1,0 +1,62 @@
+//! The parts of an image that the set-up script fetched.
+
+use std::path::PathBuf;
+
+/// `~/.cache/graven`.
+pub fn cache() -> PathBuf {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    cache.expect("HOME is set").join("graven")
+}
+
+/// The newest Debian package whose file begins with `prefix` and is of the given kernel flavour, if of any.
+fn newest(prefix: &str, cloud: bool) -> PathBuf {
+    let folder = cache().join("debs");
+    let listed = std::fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("{}: {e}: run tests/setup.sh", folder.display()));
+    let mut found: Vec<String> = listed
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with(prefix) && name.ends_with(".deb"))
+        .filter(|name| name.contains("-cloud-") == cloud && !name.contains("-rt-"))
+        .collect();
+    found.sort_by_key(|name| numbers(name));
+    folder.join(
+        found.pop().unwrap_or_else(|| panic!("no {prefix}*.deb in {}: run tests/setup.sh", folder.display())),
+    )
+}
+
+/// The numbers in a name, which order versions well enough here.
+fn numbers(name: &str) -> Vec<u64> {
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
+/// `linux-{binary,modules,base}-7.3…` of the generic flavour: `part` is `binary`, `modules` or `base`.
+pub fn kernel(part: &str) -> PathBuf {
+    newest(&format!("linux-{part}-7.3"), false)
+}
+
+/// The same of the cloud flavour, which the builder must refuse: `binary` or `base`.
+pub fn cloud_kernel(part: &str) -> PathBuf {
+    newest(&format!("linux-{part}-7.3"), true)
+}
+
+/// systemd's UEFI stub.
+pub fn stub() -> PathBuf {
+    newest("systemd-boot-efi_", false)
+}
+
+/// Static busybox.
+pub fn busybox() -> PathBuf {
+    newest("busybox-static_", false)
+}
+
+/// The static attack program, to be put into a test image (anywhere on the root, mode 0755). `attack` without
+/// arguments lists what it can do.
+pub fn attack() -> PathBuf {
+    PathBuf::from(env!("GRAVEN_ATTACK"))
+}
+
+/// The project's top folder.
+pub fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
+}
