@@ -10,43 +10,49 @@ pub(super) const LANES: usize = 64;
 /// One byte of each of [`LANES`] code words.
 pub(super) type Lane = [u8; LANES];
 
+/// A byte of each code word times 1, 2, 4 … 128.
+pub(super) type Powers = [Lane; 8];
+
 /// The remainder registers of a code are `roots` lanes; this is how a message byte is shifted into them.
 pub(super) struct Code {
-    roots: usize,
-    /// For each bit of the generator's coefficients: the registers whose coefficient has it.
-    by_bit: Vec<Vec<usize>>,
+    /// For each register: the bits of its generator coefficient.
+    coefficients: Vec<Vec<usize>>,
+    /// Bits that the largest coefficient has.
+    bits: usize,
 }
 
 impl Code {
     pub(super) fn new(roots: Roots) -> Self {
-        let roots = roots.get() as usize;
-        let generator = generator(roots);
-        let bits = 8 - generator.iter().map(|byte| byte.leading_zeros()).min().unwrap_or(8);
-        let with = |bit: u32| (0..roots).filter(|&i| generator[i] >> bit & 1 == 1).collect();
-        Self { roots, by_bit: (0..bits).map(with).collect() }
+        let generator = generator(roots.get() as usize);
+        let bits_of = |byte: &u8| (0..8).filter(|bit| byte >> bit & 1 == 1).collect();
+        let coefficients: Vec<Vec<usize>> = generator.iter().map(bits_of).collect();
+        let bits = coefficients.iter().flatten().max().map_or(0, |bit| bit + 1);
+        Self { coefficients, bits }
     }
 
     /// Registers.
     pub(super) fn roots(&self) -> usize {
-        self.roots
+        self.coefficients.len()
     }
 
-    /// Takes the next message byte of each code word into the registers.
+    /// Takes the next message byte of each code word into the registers. `powers` is scratch space, kept by the caller
+    /// because clearing it each time would cost as much as two roots do.
     ///
     /// The product of a byte and a coefficient is the sum of byte·2ᵇ over the bits b of the coefficient: additions
     /// and doublings only, which become vector instructions.
-    pub(super) fn push(&self, message: &Lane, registers: &mut [Lane]) {
+    pub(super) fn push(&self, message: &Lane, registers: &mut [Lane], powers: &mut Powers) {
         let mut power = *message;
         add(&mut power, &registers[0]);
-        registers.copy_within(1.., 0);
-        registers[self.roots - 1] = [0; LANES];
-        for (bit, with) in self.by_bit.iter().enumerate() {
-            if bit > 0 {
-                power.iter_mut().for_each(|byte| *byte = double(*byte));
+        for to in &mut powers[..self.bits] {
+            *to = power;
+            power.iter_mut().for_each(|byte| *byte = double(*byte));
+        }
+        for (register, bits) in self.coefficients.iter().enumerate() {
+            let mut sum = registers.get(register + 1).copied().unwrap_or([0; LANES]);
+            for &bit in bits {
+                add(&mut sum, &powers[bit]);
             }
-            for &register in with {
-                add(&mut registers[register], &power);
-            }
+            registers[register] = sum;
         }
     }
 }
@@ -102,8 +108,9 @@ mod tests {
             let code = Code::new(Roots::new(roots).unwrap());
             let mut registers = vec![[0; LANES]; roots as usize];
             let message: Vec<u8> = (0..255 - roots).map(|i| (i * i + 7) as u8).collect();
+            let mut powers = [[0; LANES]; 8];
             for byte in &message {
-                code.push(&[*byte; LANES], &mut registers);
+                code.push(&[*byte; LANES], &mut registers, &mut powers);
             }
             let word = message.into_iter().chain(registers.iter().map(|lane| lane[LANES - 1]));
             let word: Vec<u8> = word.collect();

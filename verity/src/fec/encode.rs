@@ -82,6 +82,7 @@ impl Encoder<'_> {
         let roots = self.code.roots();
         let mut piece = vec![0; (count * self.block_size) as usize];
         let mut registers = vec![[0; LANES]; piece.len() / LANES * roots];
+        let mut powers = [[0; LANES]; 8];
         for step in 0..self.steps {
             let start = step * self.regions + first;
             // Past the end of the message come zeros.
@@ -94,7 +95,7 @@ impl Encoder<'_> {
             progress.advance(there);
             let (lanes, _) = piece.as_chunks::<LANES>();
             for (lane, registers) in lanes.iter().zip(registers.chunks_exact_mut(roots)) {
-                self.code.push(lane, registers);
+                self.code.push(lane, registers, &mut powers);
             }
         }
         let mut parity = Vec::with_capacity(piece.len() * roots);
