@@ -165,7 +165,7 @@ pub fn compare(actual: &[u8], signed: &[u8], additions: &[Addition]) -> Result<(
 pub struct Mismatch {
     /// Offset of the first differing byte.
     pub offset: usize,
-    /// The signed line from the start of the word that differs, shortened.
+    /// The signed line from the start of the word that differs, shortened; "the end of the line" where more was added.
     pub expected: String,
     /// The kernel's line from the same offset on, shortened.
     pub found: String,
@@ -177,10 +177,11 @@ const QUOTED: usize = 60;
 impl Mismatch {
     fn between(actual: &[u8], signed: &[u8]) -> Self {
         let same = actual.iter().zip(signed).take_while(|(a, b)| a == b).count();
+        let added_or_cut = same == signed.len() || same == actual.len();
         // From the start of the word, unless the word is a long one such as the policy.
         let head = signed.get(..same).unwrap_or_default();
         let word = head.iter().rposition(|b| *b == b' ').map_or(0, |blank| blank.saturating_add(1));
-        let start = word.max(same.saturating_sub(QUOTED / 2));
+        let start = if added_or_cut { same } else { word.max(same.saturating_sub(QUOTED / 2)) };
         Mismatch { offset: same, expected: excerpt(signed, start), found: excerpt(actual, start) }
     }
 }
@@ -280,7 +281,7 @@ mod tests {
             r"differs from the signed one at byte 25: expected `ipe.enforce=1`, found `ipe.enforce=0\x1b[2J`"
         );
         let added = compare(b"quiet rdinit=/x", b"quiet", &[]).unwrap_err();
-        assert_eq!((added.expected.as_str(), added.found.as_str()), ("`quiet`", "`quiet rdinit=/x`"));
+        assert_eq!((added.expected.as_str(), added.found.as_str()), ("the end of the line", "` rdinit=/x`"));
         assert_eq!(compare(b"", b"a", &[]).unwrap_err().found, "the end of the line");
     }
 }

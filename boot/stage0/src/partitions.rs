@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use graven_handoff::{Binding, Code, MountSource, OnDamage, PartUuid, Plan};
@@ -113,8 +113,10 @@ fn wanted<'a>(plan: &'a Plan, binding: &Binding) -> Vec<Wanted<'a>> {
 fn single(wanted: &[Wanted<'_>]) -> Result<Vec<Partition>, Failure> {
     let mut found: Vec<Partition> = Vec::new();
     let devices = std::fs::read_dir(BLOCK_DEVICES).or_fail(Code::PartitionMissing, BLOCK_DEVICES)?;
+    let devices: Result<Vec<PathBuf>, io::Error> = devices.map(|entry| Ok(entry?.path())).collect();
+    let mut devices = devices.or_fail(Code::PartitionMissing, BLOCK_DEVICES)?;
+    devices.sort_unstable();
     for device in devices {
-        let device = device.or_fail(Code::PartitionMissing, BLOCK_DEVICES)?.path();
         // A device may go away while it is looked at, or not be ready yet.
         let Some(partition) = read(&device) else { continue };
         let Some(wanted) = wanted.iter().find(|wanted| wanted.uuid == partition.uuid) else { continue };
