@@ -55,8 +55,11 @@ enum Must {
     On,
 }
 
-/// Symbols every kernel must have: name of the refusal, symbols with how they must be set, why.
-const ALWAYS: [(&str, &[(&str, Must)], &str); 15] = [
+/// A symbol without `CONFIG_`, and how it must be set.
+type Symbol = (&'static str, Must);
+
+/// Symbols every kernel must have: name of the refusal, symbols, why.
+const ALWAYS: [(&str, &[Symbol], &str); 15] = [
     ("ipe-missing", &[("SECURITY_IPE", Must::BuiltIn)], "without IPE no policy is enforced"),
     (
         "ipe-property-dm-verity-off",
@@ -84,7 +87,7 @@ const ALWAYS: [(&str, &[(&str, Must)], &str); 15] = [
         &[("PROC_FS", Must::BuiltIn), ("SYSFS", Must::BuiltIn), ("TMPFS", Must::BuiltIn)],
         "stage0 cannot read the command line or devices",
     ),
-    ("sysctl-off", &[("PROC_SYSCTL", Must::BuiltIn)], "stage0 could not lock down the usermode helpers"),
+    ("sysctl-off", &[("SYSCTL", Must::BuiltIn)], "stage0 could not lock down the usermode helpers"),
     ("devtmpfs-off", &[("DEVTMPFS", Must::BuiltIn)], "stage0 finds no device nodes"),
     ("securityfs-off", &[("SECURITYFS", Must::BuiltIn)], "stage0 has no way to load the policy"),
     ("gpt-off", &[("EFI_PARTITION", Must::BuiltIn)], "the kernel finds no partition"),
