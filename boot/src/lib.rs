@@ -4,7 +4,7 @@
 //! policies and root hashes as PKCS#7 ([`pkcs7`]), boot artefacts as PE/Authenticode ([`uki`], [`authenticode`]),
 //! Secure Boot variables ([`enrol`]). The same modules read all of it back and prove it offline.
 //!
-//! ```ignore
+//! ```
 //! use graven_boot::{keys, pkcs7, sign::{Answer, FileSigner}};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,11 +24,16 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod authenticode;
 pub mod cmdline;
 pub mod compression;
+pub mod enrol;
 pub mod initramfs;
 pub mod kernel;
+pub mod keys;
 pub mod modules;
+pub mod pe;
 pub mod pkcs7;
 pub mod sign;
+pub mod uki;
 pub mod x509;
