@@ -54,7 +54,7 @@ fn parse(der: &[u8]) -> Result<SignedData<'_>, Pkcs7Error> {
         return Err(Pkcs7Error::ContentType { expected, found });
     }
     if let Some(element) = message.content_element() {
-        element.tag().assert_eq(Tag::OctetString).map_err(der::Error::from)?;
+        element.tag().assert_eq(Tag::OctetString)?;
     }
     // «sha256WithRSAEncryption» stands in many messages and is right elsewhere; the kernel answers ENOPKG to it.
     let accepted = [

@@ -129,10 +129,8 @@ impl<'a> SignedData<'a> {
         content: &[u8],
         trusted: &'t [Certificate],
     ) -> Result<&'t Certificate, Pkcs7Error> {
-        if let Some(carried) = self.content() {
-            if carried != content {
-                return Err(Pkcs7Error::OtherContent { expected: content.len(), found: carried.len() });
-            }
+        if let Some(carried) = self.content().filter(|carried| *carried != content) {
+            return Err(Pkcs7Error::OtherContent { expected: content.len(), found: carried.len() });
         }
         let mut at_hand = trusted.iter().chain(&self.certificates);
         let signer = at_hand
