@@ -1,5 +1,7 @@
 //! Authenticode and UKIs against sbsign, sbverify, ukify and binutils.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
 mod oracle;
 
 use std::fs;

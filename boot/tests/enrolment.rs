@@ -1,5 +1,7 @@
 //! Keys, certificates and enrolment files against OpenSSL, efitools and virt-firmware.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
 mod oracle;
 
 use std::fs;

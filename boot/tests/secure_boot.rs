@@ -1,5 +1,7 @@
 //! The firmware and the kernel as judges: QEMU with OVMF, Secure Boot on.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
 mod oracle;
 
 use std::fs;
