@@ -24,7 +24,7 @@ mod tests;
 mod walk;
 
 pub use compare::diff;
-pub use path::{MAX_COMPONENT, MAX_PATH, PathProblem, TreePath};
+pub use path::{MAX_COMPONENT, MAX_PATH, PathProblem, TreePath, show};
 pub use walk::{Walk, WalkEntry};
 
 use std::collections::BTreeMap;

@@ -131,7 +131,7 @@ impl fmt::Debug for TreePath {
 
 /// A path for a message: text as it is, control characters and bytes that are not UTF-8 escaped, the middle of
 /// an overlong one left out.
-pub(super) fn show(path: &[u8]) -> String {
+pub fn show(path: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in path.get(..512).unwrap_or(path).utf8_chunks() {
         for character in chunk.valid().chars() {
