@@ -1,5 +1,6 @@
 //! Packages against `dpkg-deb`, which is the judge.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Archives of three tar programs against what `tar` extracts.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -216,7 +216,7 @@ impl Reader<'_> {
     }
 
     fn padding(&mut self, size: u64) -> Result<(), Problem> {
-        let over = usize::try_from(size & (BLOCK as u64 - 1)).unwrap_or(0);
+        let over = size.checked_rem(BLOCK as u64).and_then(|over| usize::try_from(over).ok()).unwrap_or(0);
         let mut padding = [0; BLOCK];
         if let Some(rest) = padding.get_mut(over..).filter(|_| over > 0) {
             self.stream.fill_all(rest, "the padding of the last block")?;
