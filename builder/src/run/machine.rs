@@ -2,13 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 use super::{Enrolment, RunError, enrol};
 
 const QEMU: &str = "qemu-system-x86_64";
+const MACHINE: &str = "q35,smm=on";
+const CPU: &str = "max";
 const QEMU_PACKAGE: &str = "qemu-system-x86";
 /// Where Debian and its derivatives keep OVMF with SMM and 4 MiB of flash: code, and the empty variable store.
 const FIRMWARE: [(&str, &str); 2] = [
@@ -128,7 +130,7 @@ impl Machine {
 
         let mut command = Command::new(QEMU);
         let accelerator = if kvm_is_usable() { "kvm" } else { "tcg,thread=multi" };
-        command.args(["-machine", "q35,smm=on", "-accel", accelerator, "-cpu", "max"]);
+        command.args(["-machine", MACHINE, "-accel", accelerator, "-cpu", CPU]);
         command.args(["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
         command.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
         command.arg("-drive").arg(drive("if=pflash,unit=0,readonly=on", &code));
@@ -142,7 +144,7 @@ impl Machine {
                 .map_err(|source| RunError::Image { path: disk.clone(), source })?;
             let mode = if change { "" } else { ",snapshot=on" };
             command.arg("-drive").arg(drive(&format!("if=none,id=disk{number}{mode}"), disk));
-            let boot = if number == 0 { ",bootindex=0" } else { "" };
+            let boot = if number == 0 { ",bootindex=1" } else { "" };
             command.args(["-device", &format!("virtio-blk-pci,drive=disk{number}{boot}")]);
         }
         command.args(["-nographic", "-no-reboot"]);
@@ -224,8 +226,22 @@ fn start_error(source: io::Error) -> RunError {
     }
 }
 
+/// Whether hardware virtualisation can carry this machine: `/dev/kvm` may be there and yet know no SMM, or not let
+/// QEMU set a processor up. QEMU itself is asked, with a machine that stops before its first instruction.
 fn kvm_is_usable() -> bool {
-    File::options().read(true).write(true).open("/dev/kvm").is_ok()
+    if File::options().read(true).write(true).open("/dev/kvm").is_err() {
+        return false;
+    }
+    let mut command = Command::new(QEMU);
+    command.args(["-machine", MACHINE, "-accel", "kvm", "-cpu", CPU]);
+    command.args(["-nodefaults", "-display", "none", "-m", "64", "-S", "-monitor", "stdio"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else { return false };
+    if let Some(mut monitor) = child.stdin.take() {
+        // Where it has died already, the status tells.
+        let _ = monitor.write_all(b"quit\n");
+    }
+    child.wait().is_ok_and(|status| status.success())
 }
 
 /// A `-drive` value for a raw file; QEMU takes a comma in a name doubled.
