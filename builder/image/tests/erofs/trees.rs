@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use graven_image::erofs::Options;
@@ -68,7 +69,7 @@ impl ReadAt for Sparse {
 }
 
 impl Sparse {
-    pub(crate) fn content(len: u64) -> Content {
+    pub(crate) fn new(len: u64) -> Self {
         let islands = vec![
             (0, b"begin".to_vec()),
             (len / 2 - 3, b"across".to_vec()),
@@ -76,7 +77,27 @@ impl Sparse {
             (len - 3, b"end".to_vec()),
         ];
         let islands = islands.into_iter().filter(|(at, bytes)| at + bytes.len() as u64 <= len).collect();
-        Content { source: Arc::new(Self { len, islands }), offset: 0, len }
+        Self { len, islands }
+    }
+
+    pub(crate) fn content(len: u64) -> Content {
+        Content { source: Arc::new(Self::new(len)), offset: 0, len }
+    }
+}
+
+/// Length of the sparse file of [`hard`]: over 4 GiB, neither whole blocks nor inline.
+pub(crate) const SPARSE: u64 = (4 << 30) + 8323;
+
+/// A file that is opened whenever it is read: thousands of them stay below any limit of open files.
+struct OnDisk(PathBuf);
+
+impl ReadAt for OnDisk {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        ReadAt::read_exact_at(&File::open(&self.0)?, buf, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(std::fs::metadata(&self.0)?.len())
     }
 }
 
@@ -216,7 +237,7 @@ pub(crate) fn hard(large: bool) -> Tree {
     b.directory(root, "empty");
     if large {
         let metadata = Metadata { mtime: 5, ..metadata(0o644) };
-        b.add(root, "sparse", metadata, Kind::File(Sparse::content((4 << 30) + 8323)));
+        b.add(root, "sparse", metadata, Kind::File(Sparse::content(SPARSE)));
     }
     b.tree
 }
@@ -267,8 +288,7 @@ fn of_path(path: &Path) -> (Inode, u64) {
     } else if kind.is_block_device() {
         Kind::BlockDevice(device)
     } else {
-        let source = Arc::new(std::fs::File::open(path).unwrap());
-        Kind::File(Content { source, offset: 0, len: facts.len() })
+        Kind::File(Content { source: Arc::new(OnDisk(path.to_owned())), offset: 0, len: facts.len() })
     };
     let mut names = vec![0u8; 65_536];
     let len = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
