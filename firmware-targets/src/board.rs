@@ -55,7 +55,7 @@ impl Target {
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// No board of that name ships.
-    #[error("unknown target `{name}`{}; the targets that ship are {}", did_you_mean(.nearest), list_of_names())]
+    #[error("unknown target `{name}`; {}", names_that_ship(*.nearest))]
     Unknown {
         /// What was asked for.
         name: String,
@@ -368,10 +368,10 @@ fn nearest(name: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-fn did_you_mean(nearest: &Option<&'static str>) -> String {
-    nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
-}
-
-fn list_of_names() -> String {
-    Target::names().collect::<Vec<_>>().join(", ")
+fn names_that_ship(nearest: Option<&str>) -> String {
+    let names = Target::names().collect::<Vec<_>>().join(", ");
+    match nearest {
+        Some(nearest) => format!("did you mean `{nearest}`, of those that ship ({names})?"),
+        None => format!("those that ship are {names}"),
+    }
 }

@@ -14,9 +14,6 @@ pub enum RecipeError {
         /// Why.
         source: std::io::Error,
     },
-    /// Recipes inherit from each other in a circle, or one is inherited twice.
-    #[error("{0}")]
-    Inherit(Problem),
     /// Mistakes in the recipe, in the order of the files and lines. Never empty.
     #[error("{}", shown(.0))]
     Problems(Vec<Problem>),

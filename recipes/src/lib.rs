@@ -5,7 +5,7 @@
 //! what other files contain. Each mistake is reported with file, line, column, the line itself and the nearest right
 //! word; all mistakes at once.
 //!
-//! ```no_run
+//! ```
 //! use graven_recipe::{Profile, Recipe, Selection};
 //!
 //! let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/minimal");

@@ -78,7 +78,7 @@ impl FilePattern {
     }
 
     /// What is wrong with the pattern's syntax, if anything.
-    pub(crate) fn parts_problem(&self) -> Option<String> {
+    pub(crate) fn syntax_problem(&self) -> Option<String> {
         self.parts().err()
     }
 

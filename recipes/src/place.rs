@@ -62,6 +62,16 @@ impl Place {
         self.first_line().before + 1
     }
 
+    /// The same stretch of another text.
+    pub(crate) fn within(&self, document: &Arc<Document>) -> Self {
+        Self::new(document, self.span.clone())
+    }
+
+    /// Byte at which it begins, to put places of one file in order.
+    pub(crate) fn start(&self) -> usize {
+        self.span.start
+    }
+
     /// The folder that a relative path said here starts from.
     pub(crate) fn base(&self) -> &Path {
         &self.document.base

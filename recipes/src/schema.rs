@@ -1,4 +1,351 @@
-//! x
+//! The recipe's JSON Schema, for editors. What is stricter than a schema can say, the decoder checks; a test holds the
+//! keys of both together.
+
+// The fields exist to be described, never to be read.
+#![allow(dead_code)]
+
+use crate::words::{Metadata, MountType, OnFailure, PolicyMode, Relaxation, SecureBoot};
+use schemars::{JsonSchema, SchemaGenerator};
+use std::collections::BTreeMap;
+
+/// JSON Schema (draft 2020-12) of `recipe.toml`.
 pub fn schema() -> serde_json::Value {
-    serde_json::Value::Null
+    SchemaGenerator::default().into_root_schema_for::<RecipeFile>().to_value()
+}
+
+/// The keys that a recipe has at its top and in its sections, each section a type of its own (a `flatten` would lose
+/// `additionalProperties`).
+macro_rules! recipe_types {
+    ($($(#[$meta:meta])* $name:ident { $($extra:tt)* })+) => { $(
+        #[derive(JsonSchema)]
+        $(#[$meta])*
+        #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+        struct $name {
+            $($extra)*
+            /// Name of the appliance and of its IPE policy: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+            #[schemars(regex(pattern = r"^[A-Za-z0-9._-]{1,64}$"))]
+            name: Option<String>,
+            /// Version of the appliance and of its IPE policy: three numbers from 0 to 65535.
+            #[schemars(regex(pattern = r"^[0-9]{1,5}\.[0-9]{1,5}\.[0-9]{1,5}$"))]
+            version: Option<String>,
+            /// Absolute path, in the image, of the program that stage0 starts.
+            init: Option<String>,
+            /// Its arguments.
+            init_args: Option<Vec<String>>,
+            /// The time of everything in the image: seconds since 1970, or a date with time and zone.
+            source_date: Option<Moment>,
+            /// Content of `/etc/hostname`.
+            hostname: Option<String>,
+            /// Debian packages of the root.
+            packages: Option<PackagesTable>,
+            /// Archives and folders of the root, in order, later over earlier.
+            source: Option<Vec<SourceTable>>,
+            /// Single files of the root, by absolute path, over all else.
+            files: Option<BTreeMap<String, FileValue>>,
+            /// The kernel.
+            kernel: Option<KernelTable>,
+            /// What the firmware starts.
+            boot: Option<BootTable>,
+            /// dm-verity.
+            verity: Option<VerityTable>,
+            /// The IPE policy.
+            policy: Option<PolicyTable>,
+            /// What stage0 mounts below the root.
+            mount: Option<Vec<MountTable>>,
+            /// What stage0 locks before it starts init.
+            lockdown: Option<LockdownTable>,
+            /// Layout of the disk.
+            disk: Option<DiskTable>,
+        }
+    )+ };
+}
+
+recipe_types! {
+    /// A Graven recipe.
+    #[schemars(title = "Graven recipe")]
+    RecipeFile {
+        /// Targets by name, or by the path of a board file.
+        targets: Option<Vec<String>>,
+        /// Recipe files below this one: tables merge, arrays append, everything else is replaced.
+        inherit: Option<Vec<String>>,
+        /// Overrides for single targets, by name.
+        target: Option<BTreeMap<String, Section>>,
+        /// Overrides for profiles.
+        profile: Option<Profiles>,
+    }
+    /// Overrides for one target or profile.
+    Section {}
+}
+
+/// Overrides for profiles.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct Profiles {
+    /// For release images.
+    release: Option<Section>,
+    /// For development images.
+    development: Option<Section>,
+}
+
+/// Seconds since 1970, or a TOML date with time and zone (which JSON knows as a string).
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Moment {
+    Seconds(u64),
+    Date(String),
+}
+
+/// Bytes, or a number with `K`, `M`, `G` or `T`; a multiple of 4096.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Size {
+    Bytes(u64),
+    Text(#[schemars(regex(pattern = r"^[0-9]+ *([KMGT](iB)?)?$"))] String),
+}
+
+/// Permission bits: `0o644` or `"0644"`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Mode {
+    Bits(#[schemars(range(max = 4095))] u16),
+    Text(#[schemars(regex(pattern = r"^[0-7]{1,5}$"))] String),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct PackagesTable {
+    /// Patterns of `.deb` files; `{arch}` is Debian's name of the architecture.
+    local: Option<Vec<String>>,
+    /// Packages whose maintainer scripts are not needed, each with the reason.
+    accept_scripts: Option<BTreeMap<String, String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct SourceTable {
+    /// An archive: tar, plain or compressed with gzip, xz or zstd.
+    tar: Option<String>,
+    /// A folder.
+    dir: Option<String>,
+    /// What the archive's bytes must hash to.
+    #[schemars(regex(pattern = r"^[0-9A-Fa-f]{64}$"))]
+    sha256: Option<String>,
+    /// Folder of the image into which it goes; `/` unless said.
+    at: Option<String>,
+    /// Where owners, modes and times come from: an archive's own are kept, a folder's normalised, unless said.
+    metadata: Option<Metadata>,
+}
+
+/// A file of this machine, or what else the entry is.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum FileValue {
+    Source(String),
+    Table(FileTable),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct FileTable {
+    /// A regular file with the bytes of this one.
+    source: Option<String>,
+    /// A regular file with these bytes.
+    text: Option<String>,
+    /// A symbolic link to here.
+    symlink: Option<String>,
+    /// A folder.
+    directory: Option<bool>,
+    /// Permission bits.
+    mode: Option<Mode>,
+    /// Numbers of user and group; `0:0` unless said.
+    #[schemars(regex(pattern = r"^[0-9]+:[0-9]+$"))]
+    owner: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct KernelTable {
+    /// Patterns of the `.deb` files that together hold vmlinuz, config and modules.
+    local: Option<Vec<String>>,
+    /// The kernel, where it comes as files.
+    vmlinuz: Option<String>,
+    /// Its configuration.
+    config: Option<String>,
+    /// Its folder `lib/modules/VERSION`.
+    modules_dir: Option<String>,
+    /// Modules that the root carries besides the target's drivers, or `"all"`.
+    modules: Option<ModulesValue>,
+    /// Words for the command line besides the builder's own.
+    command_line: Option<Vec<String>>,
+    /// The builder's objections to this kernel that are accepted, each with the reason.
+    accept: Option<BTreeMap<String, String>>,
+}
+
+/// `"all"`, or an array of module names.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum ModulesValue {
+    All(AllModules),
+    Listed(Vec<String>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum AllModules {
+    All,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct BootTable {
+    /// systemd's EFI stub, or the Debian package that holds it.
+    stub: Option<String>,
+    /// Whether stage0 demands Secure Boot; `required` unless said.
+    secure_boot: Option<SecureBoot>,
+    /// What stage0 does once it has refused to go on; `reboot` unless said.
+    on_failure: Option<OnFailure>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct VerityTable {
+    /// Parity bytes a Reed–Solomon code word: 2 to 24, or 0 for no error correction.
+    #[schemars(range(max = 24))]
+    fec_roots: Option<u8>,
+    /// Salt in hexadecimal; the builder derives one unless said.
+    #[schemars(regex(pattern = r"^([0-9A-Fa-f]{2}){0,256}$"))]
+    salt: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct PolicyTable {
+    /// `enforce` unless said; `audit` in development images only.
+    mode: Option<PolicyMode>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct MountTable {
+    /// The mount point: an absolute path in the image.
+    target: String,
+    /// File system.
+    #[schemars(rename = "type")]
+    fs_type: MountType,
+    /// Bytes it may hold; tmpfs only.
+    size: Option<Size>,
+    /// Permission bits of its top folder; tmpfs only.
+    mode: Option<Mode>,
+    /// Further mount options.
+    options: Option<Vec<String>>,
+    /// What of `noexec,nosuid,nodev` is lifted, each with the reason.
+    allow: Option<AllowTable>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct AllowTable {
+    /// Why programs on it may be started.
+    exec: Option<String>,
+    /// Why set-user-ID bits on it count.
+    suid: Option<String>,
+    /// Why device nodes on it count.
+    dev: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct LockdownTable {
+    /// Parts of the lockdown left out, each with the reason.
+    relax: Option<BTreeMap<Relaxation, String>>,
+    /// Whether interpreters must ask the kernel before they run a script; every one in the image must do so.
+    exec_securebits: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct DiskTable {
+    /// Root slots: 1, or 2 for A/B updates.
+    #[schemars(range(min = 1, max = 2))]
+    slots: Option<u8>,
+    /// Size of a root partition; needed with two slots, else as large as the root needs.
+    root_size: Option<Size>,
+    /// Size of the EFI system partition.
+    esp_size: Option<Size>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::schema;
+    use crate::decode::known_keys;
+    use crate::place::Document;
+    use crate::value::Value;
+    use serde_json::Value as Json;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    type Keys = BTreeMap<String, BTreeSet<String>>;
+
+    /// Keys of every table below `node`, by path in the decoder's notation.
+    fn keys_of(schema: &Json, node: &Json, path: &str, found: &mut Keys) {
+        if let Some(name) = node["$ref"].as_str().and_then(|name| name.strip_prefix("#/$defs/")) {
+            return keys_of(schema, &schema["$defs"][name], path, found);
+        }
+        for choice in node["anyOf"].as_array().into_iter().flatten() {
+            keys_of(schema, choice, path, found);
+        }
+        if node["items"].is_object() {
+            keys_of(schema, &node["items"], &format!("{path}[]"), found);
+        }
+        if node["additionalProperties"].is_object() {
+            keys_of(schema, &node["additionalProperties"], &format!("{path}.*"), found);
+        }
+        let Some(properties) = node["properties"].as_object() else { return };
+        assert_eq!(node["additionalProperties"], false, "`{path}` would let unknown keys pass");
+        for (key, value) in properties {
+            assert!(value.is_object(), "{path}.{key}");
+            found.entry(path.to_owned()).or_default().insert(key.clone());
+            let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            keys_of(schema, value, &below, found);
+        }
+    }
+
+    #[test]
+    fn schema_and_decoder_know_the_same_keys() {
+        let schema = schema();
+        let mut described = Keys::new();
+        keys_of(&schema, &schema, "", &mut described);
+        let top = described.get_mut("").unwrap();
+        // Taken out of a file before it is decoded.
+        for key in ["inherit", "target", "profile"] {
+            assert!(top.remove(key), "{key}");
+        }
+        let mut section = top.clone();
+        section.remove("targets");
+
+        // One of each of what a recipe may have several of.
+        let text = "source = [{}]\nmount = [{}]\nfiles.\"/a\" = {}\n".to_owned();
+        let document = Document { name: "example".into(), base: PathBuf::new(), text };
+        let tree = Value::parse(&Arc::new(document)).unwrap();
+        let known = known_keys(&tree);
+        let sections: BTreeMap<_, _> = described
+            .iter()
+            .filter(|(path, _)| !path.starts_with("target") && !path.starts_with("profile"))
+            .map(|(path, keys)| (path.clone(), keys.clone()))
+            .collect();
+        let known: Keys = known
+            .into_iter()
+            .map(|(path, keys)| (path, keys.into_iter().map(str::to_owned).collect()))
+            .collect();
+        assert_eq!(sections, known);
+        for path in ["target.*", "profile.release", "profile.development"] {
+            assert_eq!(described[path], section, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_schema_does_not_change_by_accident() {
+        insta::assert_json_snapshot!(schema());
+    }
 }

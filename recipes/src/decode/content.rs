@@ -1,0 +1,174 @@
+//! What the root holds: packages, sources, files.
+
+use super::rules;
+use crate::fields::Fields;
+use crate::paths::LocalPath;
+use crate::place::Place;
+use crate::recipe::{Content, FileEntry, Owner, Packages, Source, SourceKind};
+use crate::value::{Kind, Value};
+use crate::words::Metadata;
+use std::collections::BTreeMap;
+
+const NEEDS_REPOSITORIES: &str =
+    "is not supported yet: it needs package sources; list .deb files in `packages.local` instead";
+
+pub(crate) fn packages(mut fields: Fields<'_>) -> Packages {
+    let local = fields.patterns("local");
+    let accept_scripts = fields.reasons("accept-scripts", |package| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
+        match package.len() >= 2 && package.bytes().all(plain) {
+            true => Ok(package.to_owned()),
+            false => Err("the name of a Debian package, such as `busybox-static`".to_owned()),
+        }
+    });
+    for key in ["install", "repo", "essential"] {
+        fields.misplaced(key, NEEDS_REPOSITORIES);
+    }
+    fields.finish();
+    Packages { local, accept_scripts }
+}
+
+pub(crate) fn source(mut fields: Fields<'_>) -> Option<Source> {
+    let place = fields.place().clone();
+    let tar = fields.local_path("tar");
+    let dir = fields.local_path("dir");
+    let sha256 = fields.text_like("sha256", |text| match rules::hex(text) {
+        Ok(bytes) if bytes.len() == 32 => Ok(()),
+        _ => Err("64 hexadecimal digits, as sha256sum prints them".to_owned()),
+    });
+    let at = fields.text_like("at", rules::image_path);
+    let metadata = fields.word::<Metadata>("metadata").map(|word| word.value);
+
+    let kind = match (tar, dir) {
+        (Some(path), None) => {
+            let digest = sha256.and_then(|text| {
+                let bytes = <[u8; 32]>::try_from(rules::hex(&text).ok()?).ok()?;
+                Some(crate::At { value: bytes, place: text.place })
+            });
+            Some(SourceKind::Tar { path, sha256: digest })
+        }
+        (None, Some(path)) => {
+            if let Some(sha256) = sha256 {
+                fields.report(&sha256.place, "`sha256` is for archives; a folder has none");
+            }
+            Some(SourceKind::Dir { path })
+        }
+        (Some(_), Some(dir)) => {
+            fields.report(&dir.place, "a source is either `tar` or `dir`; write [[source]] once for each");
+            None
+        }
+        (None, None) => {
+            if !fields.has("tar") && !fields.has("dir") {
+                fields.report(&place, "this source has neither `tar` nor `dir`");
+            }
+            None
+        }
+    };
+    fields.finish();
+
+    let kind = kind?;
+    let default = match kind {
+        SourceKind::Tar { .. } => Metadata::Keep,
+        SourceKind::Dir { .. } => Metadata::Normalised,
+    };
+    let at = at.map_or_else(|| "/".to_owned(), |at| at.value);
+    Some(Source { place, kind, at, metadata: metadata.unwrap_or(default) })
+}
+
+pub(crate) fn files(top: &mut Fields<'_>) -> BTreeMap<String, FileEntry> {
+    let mut files = BTreeMap::new();
+    for (path, entry) in top.entries("files") {
+        if let Err(expected) = rules::image_path(path) {
+            let message = format!("`{}` is no path for a file", path.escape_debug());
+            top.report_with_help(&entry.key, message, expected);
+        } else if path == "/" {
+            top.report(&entry.key, "`/` is always there");
+        }
+        let file = match &entry.value.kind {
+            Kind::Table(table) => file_entry(top.entry_table("files", table, &entry.value.place), &entry.key),
+            _ => plain_file(top, path, &entry.value, &entry.key),
+        };
+        files.extend(file.map(|file| (path.to_owned(), file)));
+    }
+    files
+}
+
+/// `"/path" = "file"`
+fn plain_file(top: &Fields<'_>, path: &str, value: &Value, key: &Place) -> Option<FileEntry> {
+    let source = match value.kind {
+        Kind::Text(_) => top.entry_path(&format!("the source of `{path}`"), value),
+        _ => {
+            let message = format!("`{path}` must be a file name or a table, not {}", value.kind_name());
+            top.report_with_help(
+                &value.place,
+                message,
+                "such as \"files/motd\" or { text = \"hello\\n\", mode = 0o644 }",
+            );
+            None
+        }
+    };
+    let content = Content::File(source?);
+    Some(FileEntry { place: key.clone(), content, mode: None, owner: Owner::default() })
+}
+
+/// `"/path" = { … }`
+fn file_entry(mut fields: Fields<'_>, key: &Place) -> Option<FileEntry> {
+    let source = fields.local_path("source");
+    let text = fields.text("text");
+    let symlink = fields.text_like("symlink", |target| match target {
+        "" => Err("the path that the link holds".to_owned()),
+        _ if target.len() > 4095 || target.contains('\0') => {
+            Err("at most 4095 bytes, none of them NUL".to_owned())
+        }
+        _ => Ok(()),
+    });
+    let directory = fields.boolean("directory");
+    let mode = fields.mode("mode");
+    let owner = fields.text_like("owner", |text| {
+        owner(text).map(|_| ()).ok_or_else(|| {
+            "numbers of user and group, such as \"0:0\"; the image's names are not known here".to_owned()
+        })
+    });
+
+    let choices = ["source", "text", "symlink", "directory"];
+    let chosen: Vec<&str> = choices.into_iter().filter(|key| fields.has(key)).collect();
+    match chosen[..] {
+        [_] => {}
+        [] => fields.report(key, "this entry says nothing of what it is: source, text, symlink or directory"),
+        _ => fields.report(key, format!("an entry is only one of these: {}", chosen.join(", "))),
+    }
+    if fields.has("symlink") && fields.has("mode") {
+        fields.report(key, "a symbolic link has no mode");
+    }
+    if directory == Some(false) {
+        fields.report(key, "`directory` is true or not there");
+    }
+    fields.finish();
+
+    let content = content_of(source, text.map(|text| text.value), symlink.map(|link| link.value), directory)?;
+    let owner = owner.and_then(|text| self::owner(&text)).unwrap_or_default();
+    Some(FileEntry { place: key.clone(), content, mode, owner })
+}
+
+fn content_of(
+    source: Option<LocalPath>,
+    text: Option<String>,
+    symlink: Option<String>,
+    directory: Option<bool>,
+) -> Option<Content> {
+    source
+        .map(Content::File)
+        .or(text.map(Content::Text))
+        .or(symlink.map(Content::Symlink))
+        .or(directory.map(|_| Content::Directory))
+}
+
+fn owner(text: &str) -> Option<Owner> {
+    let (uid, gid) = text.split_once(':')?;
+    // The last number means "no change" to chown.
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse().ok()).flatten().filter(|id: &u32| *id != u32::MAX)
+    };
+    Some(Owner { uid: number(uid)?, gid: number(gid)? })
+}

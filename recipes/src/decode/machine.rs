@@ -1,0 +1,198 @@
+//! What boots and how it is locked: kernel, boot artefact, mounts, lockdown.
+
+use super::{Choice, rules};
+use crate::fields::{Fields, one_of};
+use crate::place::{At, Place};
+use crate::recipe::{Boot, Kernel, KernelSource, Lockdown, Modules, Mount};
+use crate::value::Kind;
+use crate::words::{MountType, Relaxation, Word};
+use graven_targets::ModuleName;
+use std::collections::BTreeMap;
+
+pub(crate) fn kernel(mut fields: Fields<'_>, choice: Option<&Choice>) -> Option<Kernel> {
+    let local = fields.patterns("local");
+    let vmlinuz = fields.local_path("vmlinuz");
+    let config = fields.local_path("config");
+    let modules_dir = fields.local_path("modules-dir");
+    let modules = modules(&mut fields);
+    let command_line = fields.texts("command-line");
+    for word in &command_line {
+        if let Err(expected) = rules::command_line_word(word) {
+            let message = format!("`{}` cannot be added to the command line", word.escape_debug());
+            fields.report_with_help(&word.place, message, expected);
+        }
+    }
+    let accept = fields.reasons("accept", |name| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        match !name.is_empty() && name.bytes().all(plain) {
+            true => Ok(name.to_owned()),
+            false => Err("the name of an objection as the builder prints it, of a-z 0-9 -".to_owned()),
+        }
+    });
+    for key in ["package", "files"] {
+        fields.misplaced(key, "is not supported yet: list the kernel's .deb files in `kernel.local`");
+    }
+
+    let files =
+        ["vmlinuz", "config", "modules-dir"].into_iter().filter(|key| fields.has(key)).collect::<Vec<_>>();
+    let source = match (fields.has("local"), files.is_empty()) {
+        (true, true) => {
+            if local.is_empty() && choice.is_some() {
+                fields.report(fields.place(), "`kernel.local` names no package");
+            }
+            Some(KernelSource::Packages(local))
+        }
+        (true, false) => {
+            let message =
+                format!("a kernel comes either from `local` packages or from files ({})", files.join(", "));
+            let place =
+                vmlinuz.or(config).or(modules_dir).map_or_else(|| fields.place().clone(), |file| file.place);
+            fields.report(&place, message);
+            None
+        }
+        (false, false) => {
+            for (key, missing) in [("vmlinuz", vmlinuz.is_none()), ("config", config.is_none())] {
+                if missing && !fields.has(key) && choice.is_some() {
+                    fields.report(
+                        fields.place(),
+                        format!("`kernel.{key}` is missing beside `{}`", files.join("`, `")),
+                    );
+                }
+            }
+            vmlinuz.zip(config).map(|(vmlinuz, config)| KernelSource::Files { vmlinuz, config, modules_dir })
+        }
+        (false, true) => {
+            if choice.is_some() {
+                let help = "[kernel] local = [\"linux-binary-*.deb\", \"linux-modules-*.deb\"], or vmlinuz and config";
+                fields.report_with_help(fields.place(), "no kernel: `kernel.local` is missing", help);
+            }
+            None
+        }
+    };
+    fields.finish();
+    Some(Kernel { source: source?, modules, command_line, accept })
+}
+
+/// `"all"`, or an array of names.
+fn modules(fields: &mut Fields<'_>) -> Modules {
+    if let Some(value) = fields.value("modules")
+        && let Kind::Text(text) = &value.kind
+    {
+        if text != "all" {
+            let help = "\"all\", or an array of module names";
+            fields.report_with_help(
+                &value.place,
+                format!("`kernel.modules` is `{}`", text.escape_debug()),
+                help,
+            );
+        }
+        return Modules::All;
+    }
+    let mut listed = Vec::new();
+    for name in fields.texts("modules") {
+        match ModuleName::parse(&name) {
+            Some(module) => listed.push(At { value: module, place: name.place }),
+            None => {
+                let message = format!("`{}` is no kernel module name", name.escape_debug());
+                fields.report_with_help(&name.place, message, "write it without folder and .ko");
+            }
+        }
+    }
+    Modules::Listed(listed)
+}
+
+pub(crate) fn boot(mut fields: Fields<'_>) -> Boot {
+    let boot = Boot {
+        stub: fields.pattern("stub"),
+        secure_boot: fields.word("secure-boot").map(|word| word.value).unwrap_or_default(),
+        on_failure: fields.word("on-failure").map(|word| word.value).unwrap_or_default(),
+    };
+    fields.finish();
+    boot
+}
+
+pub(crate) fn lockdown(mut fields: Fields<'_>) -> Lockdown {
+    let relax = fields
+        .reasons("relax", |name| Relaxation::parse(name).ok_or_else(|| one_of(name, Relaxation::WORDS)));
+    let exec_securebits = fields.boolean("exec-securebits").unwrap_or(false);
+    fields.finish();
+    Lockdown { relax, exec_securebits }
+}
+
+pub(crate) fn mounts(top: &mut Fields<'_>) -> Vec<Mount> {
+    let mut targets: BTreeMap<String, Place> = BTreeMap::new();
+    let mut mounts = Vec::new();
+    for fields in top.tables("mount") {
+        let Some(mount) = mount(fields) else { continue };
+        if let Some(first) = targets.insert(mount.target.value.clone(), mount.target.place.clone()) {
+            let message = format!("`{}` is mounted twice", mount.target.value);
+            top.report_with_help(&mount.target.place, message, format!("first at {first}"));
+        }
+        mounts.push(mount);
+    }
+    mounts
+}
+
+fn mount(mut fields: Fields<'_>) -> Option<Mount> {
+    let place = fields.place().clone();
+    let target = fields.text_like("target", |path| match path {
+        "/" => Err("the root itself is mounted read-only, always".to_owned()),
+        _ => rules::image_path(path),
+    });
+    let fs_type = fields.word::<MountType>("type");
+    let size = fields.size("size");
+    let mode = fields.mode("mode");
+    let options = fields.texts("options");
+    let mut allow = fields.table("allow");
+    let (exec, suid, dev) = (allow.reason("exec"), allow.reason("suid"), allow.reason("dev"));
+    allow.finish();
+
+    for key in ["target", "type"] {
+        if !fields.has(key) {
+            fields.report(&place, format!("this mount has no `{key}`"));
+        }
+    }
+    if let Some(fs_type) = &fs_type
+        && fs_type.value != MountType::Tmpfs
+    {
+        for key in ["size", "mode"] {
+            if fields.has(key) {
+                fields.report(&place, format!("`{key}` is for tmpfs, not for {}", fs_type.value));
+            }
+        }
+    }
+    for option in &options {
+        if let Err(expected) = mount_option(option) {
+            let message = format!("`{}` is no mount option to add", option.escape_debug());
+            fields.report_with_help(&option.place, message, expected);
+        }
+    }
+    fields.finish();
+
+    let options = options.into_iter().map(|option| option.value).collect();
+    Some(Mount {
+        target: target?,
+        fs_type: fs_type?.value,
+        size: size.map(|size| size.value),
+        mode,
+        options,
+        exec,
+        suid,
+        dev,
+    })
+}
+
+fn mount_option(option: &str) -> Result<(), String> {
+    if option.is_empty() || !option.bytes().all(|b| b.is_ascii_graphic() && b != b',' && b != b'"') {
+        return Err("one option a string, without commas and blanks".to_owned());
+    }
+    match option.split('=').next().unwrap_or_default() {
+        "exec" | "suid" | "dev" => Err(format!("say it with a reason: allow.{option} = \"…\"")),
+        "noexec" | "nosuid" | "nodev" | "defaults" => {
+            Err("noexec, nosuid and nodev hold unless allowed".to_owned())
+        }
+        "size" | "mode" => Err("say it with the key of that name".to_owned()),
+        "bind" | "rbind" | "move" | "remount" => Err("only new file systems are mounted here".to_owned()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,194 @@
+//! What single texts must look like. Each rule answers with what would be right.
+
+use crate::recipe::Version;
+use toml::value::{Datetime, Offset};
+
+/// The kernel's `PATH_MAX` less NUL.
+const MAX_PATH: usize = 4095;
+
+pub(crate) fn name(text: &str) -> Result<(), String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(plain);
+    if fits && !text.bytes().all(|b| b == b'.') {
+        return Ok(());
+    }
+    Err("1 to 64 of A-Z a-z 0-9 . _ -, for it names the IPE policy and files".to_owned())
+}
+
+pub(crate) fn version(text: &str) -> Result<Version, String> {
+    let numbers: Option<Vec<u16>> = text.split('.').map(number).collect();
+    match numbers.as_deref() {
+        Some([major, minor, revision]) => Ok(Version { major: *major, minor: *minor, revision: *revision }),
+        Some([major, minor]) => Err(format!("write {major}.{minor}.0")),
+        Some([major]) => Err(format!("write {major}.0.0")),
+        _ => Err("three numbers from 0 to 65535 with dots between, as IPE counts: 1.0.0".to_owned()),
+    }
+}
+
+fn number(text: &str) -> Option<u16> {
+    let canonical = text == "0" || !text.starts_with(['0', '+']);
+    canonical.then(|| text.parse().ok()).flatten()
+}
+
+pub(crate) fn hostname(text: &str) -> Result<(), String> {
+    let label = |label: &str| {
+        let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        (1..=63).contains(&label.len()) && plain && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if text.len() <= 64 && text.split('.').all(label) {
+        return Ok(());
+    }
+    Err("labels of a-z 0-9 - with dots between, 64 characters at most".to_owned())
+}
+
+/// An absolute path inside the image, in its shortest form.
+pub(crate) fn image_path(text: &str) -> Result<(), String> {
+    if text == "/" {
+        return Ok(());
+    }
+    let Some(rest) = text.strip_prefix('/') else {
+        return Err("an absolute path inside the image, beginning with /".to_owned());
+    };
+    if text.len() > MAX_PATH || text.contains('\0') {
+        return Err(format!("a path has at most {MAX_PATH} bytes, none of them NUL"));
+    }
+    let name = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= 255;
+    if rest.split('/').all(name) {
+        return Ok(());
+    }
+    Err("no empty part, no . or .., no slash at the end, no part over 255 bytes".to_owned())
+}
+
+pub(crate) fn hex(text: &str) -> Result<Vec<u8>, String> {
+    let expected = || "hexadecimal digits, two a byte, at most 256 bytes".to_owned();
+    if !text.len().is_multiple_of(2) || text.len() > 512 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(expected());
+    }
+    let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| expected());
+    (0..text.len()).step_by(2).map(byte).collect()
+}
+
+/// A word of the kernel command line that the user adds.
+pub(crate) fn command_line_word(word: &str) -> Result<(), String> {
+    if word.is_empty() || !word.bytes().all(|b| b.is_ascii_graphic() && b != b'"') {
+        return Err(
+            "one word of printable ASCII without blanks and quotes; several words are several strings"
+                .to_owned(),
+        );
+    }
+    // The kernel takes `-` for `_` in names.
+    let name = word.split('=').next().unwrap_or_default().replace('-', "_");
+    for (theirs, instead) in WRITTEN_BY_THE_BUILDER {
+        let same = match theirs.strip_suffix('*') {
+            Some(family) => name.starts_with(family),
+            None => name == theirs,
+        };
+        if same {
+            return Err(format!("the builder or stage0 decides this; {instead}"));
+        }
+    }
+    Ok(())
+}
+
+/// Names that decide what the image proves, and where the recipe decides them.
+const WRITTEN_BY_THE_BUILDER: [(&str, &str); 19] = [
+    ("roothash", "it follows from the root"),
+    ("root", "it follows from the root"),
+    ("rootfstype", "it follows from the root"),
+    ("rootflags", "it follows from the root"),
+    ("ro", "the root is always read-only"),
+    ("rw", "the root is always read-only"),
+    ("init", "say it with the recipe's `init`"),
+    ("rdinit", "the initramfs starts stage0"),
+    ("initrd", "the boot artefact holds the initramfs"),
+    ("noinitrd", "the boot artefact holds the initramfs"),
+    ("ipe.*", "say it with `policy.mode`"),
+    ("lsm", "the kernel's own list is checked"),
+    ("security", "the kernel's own list is checked"),
+    ("lockdown", "say it with `lockdown.relax.kernel-lockdown`"),
+    ("proc_mem.*", "say it with `lockdown.relax.proc-mem`"),
+    ("nohibernate", "say it with `lockdown.relax.hibernation`"),
+    ("graven.*", "these are the builder's words to stage0"),
+    ("dm_mod.*", "stage0 sets up device-mapper"),
+    ("__", "what follows it would not be the kernel's"),
+];
+
+/// Seconds since 1970 of a TOML date with time and zone.
+pub(crate) fn unix_seconds(datetime: &Datetime) -> Result<u64, String> {
+    let (Some(date), Some(time), Some(offset)) = (datetime.date, datetime.time, datetime.offset) else {
+        return Err("give date, time and zone, such as 2026-01-31T12:00:00Z".to_owned());
+    };
+    if time.nanosecond.is_some_and(|nanoseconds| nanoseconds != 0) {
+        return Err("whole seconds only".to_owned());
+    }
+    let minutes_east = match offset {
+        Offset::Z => 0,
+        Offset::Custom { minutes } => i64::from(minutes),
+    };
+    let day = days_since_1970(i64::from(date.year), i64::from(date.month), i64::from(date.day));
+    let second = i64::from(time.second.unwrap_or(0));
+    let of_day = i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + second;
+    u64::try_from(day * 86400 + of_day - minutes_east * 60).map_err(|_| "it lies before 1970".to_owned())
+}
+
+/// Days from 1970-01-01 in the Gregorian calendar; the year is counted from March, so that a leap day ends it.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let days = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year;
+    // 0000-03-01 to 1970-01-01.
+    days - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{command_line_word, image_path, unix_seconds, version};
+
+    #[test]
+    fn dates_are_what_date_says() {
+        // `date -u -d … +%s`
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2000-02-29T12:34:56Z", 951_827_696),
+            ("2026-11-22T10:00:00+01:00", 1_795_338_000),
+            ("2100-03-01T00:00:00Z", 4_107_542_400),
+        ] {
+            assert_eq!(unix_seconds(&text.parse().unwrap()), Ok(seconds), "{text}");
+        }
+        for text in ["1969-12-31T23:59:59Z", "2026-11-22", "2026-11-22T10:00:00", "2026-11-22T10:00:00.5Z"] {
+            assert!(unix_seconds(&text.parse().unwrap()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_that_decide_what_the_image_proves_stay_the_builders() {
+        for word in
+            ["ipe.enforce=0", "root=/dev/sda", "rdinit=/x", "lsm=", "dm-mod.create=x", "graven.x", "--", "rw"]
+        {
+            assert!(command_line_word(word).is_err(), "{word}");
+        }
+        for word in ["quiet", "rootwait", "console=tty1", "sysctl.kernel.panic=10", "rootdelay=3", "panic=-1"]
+        {
+            assert_eq!(command_line_word(word), Ok(()), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_the_one_way_to_write_it() {
+        assert_eq!(version("2.4.65535").unwrap().to_string(), "2.4.65535");
+        for text in ["", "1", "1.2", "1.2.3.4", "1.2.65536", "01.2.3", "1.+2.3", "1.2.", "1.2.x"] {
+            assert!(version(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_in_the_image_have_one_form() {
+        for path in ["/", "/sbin/init", "/a b"] {
+            assert_eq!(image_path(path), Ok(()), "{path}");
+        }
+        for path in ["", "sbin", "//a", "/a/", "/a//b", "/a/../b", "/./a"] {
+            assert!(image_path(path).is_err(), "{path}");
+        }
+    }
+}
