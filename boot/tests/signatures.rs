@@ -166,7 +166,7 @@ fn what_the_kernel_refuses_is_refused() {
 fn a_detached_build_ends_with_the_bytes_of_one_signed_in_place() {
     let work = tempfile::tempdir().unwrap();
     let certificate = keys().certificates("db").remove(0);
-    let signer = DetachedSigner::new(certificate.clone(), work.path());
+    let signer = DetachedSigner::new(certificate, work.path());
     let Answer::Pending(request) = pkcs7::sign_policy(POLICY, &signer).unwrap() else { panic!() };
     assert_eq!(request.to_be_signed(), POLICY);
     assert_eq!(request.purpose(), Purpose::Policy);
@@ -284,9 +284,8 @@ fn a_raw_signature_is_checked_against_key_and_message() {
 proptest! {
     #[test]
     fn no_mutation_of_a_signed_policy_panics_or_verifies(at in any::<proptest::sample::Index>(), byte in any::<u8>()) {
-        let p7b = policy_p7b();
-        let at = at.index(p7b.len());
-        let mut changed = p7b.clone();
+        let mut changed = policy_p7b();
+        let at = at.index(changed.len());
         changed[at] = byte;
         let trusted = keys().certificates("db");
         if let Ok(verified) = pkcs7::verify_policy(&changed, &trusted) {
