@@ -91,6 +91,8 @@ codes! {
         "report the line: this is a defect of Graven";
     Mount = 62, "another file system of the image cannot be mounted",
         "check the partition, or let the recipe say what happens when it is damaged";
+    InitRefused = 63, "the kernel would not run the image's init",
+        "sign a policy for this root hash; make the program executable";
 
     HelperCapabilities = 70, "the kernel's helper programs keep capabilities", "use a kernel with kernel.usermodehelper.*";
     Capabilities = 71, "CAP_MAC_ADMIN cannot be given up", "report the line: this is a defect of Graven";

@@ -32,6 +32,11 @@ impl Failure {
         )
     }
 
+    /// What happened, for where it is not a reason to stop.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Says why, then reboots, switches off or halts.
     pub(crate) fn stop(self) -> ! {
         if self.code == Code::NotInit {

@@ -9,7 +9,7 @@ use crate::failure::{Failure, OrFail};
 use crate::sys::{self, KeyOperation, THREAD_KEYRING};
 
 /// This thread's keyring. It ends with the exec of init, and is cleared before.
-pub(crate) struct Keyring(());
+pub(crate) struct Keyring;
 
 /// A key in it, known to the kernel by its description.
 pub(crate) struct UserKey {
@@ -17,10 +17,6 @@ pub(crate) struct UserKey {
 }
 
 impl Keyring {
-    pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Keyring(()))
-    }
-
     /// Adds a key that kernel code finds by `description`.
     pub(crate) fn add(&self, description: &str, payload: &[u8]) -> io::Result<UserKey> {
         let description = CString::new(description)?;

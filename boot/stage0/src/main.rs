@@ -56,7 +56,7 @@ fn boot() -> Result<Infallible, Failure> {
 
     log::step(4, &format!("verity, root hash {}", binding.root_hash));
     let found = partitions::wait_for(&plan, &binding)?;
-    let keyring = keyring::Keyring::new()?;
+    let keyring = keyring::Keyring;
     let device = verity::open(&plan.root, &binding.root_hash, &found, &keyring)?;
 
     log::step(5, &format!("policy {} {}", plan.policy.name, plan.policy.version));
@@ -65,6 +65,7 @@ fn boot() -> Result<Infallible, Failure> {
     log::step(6, "root and other mounts");
     partitions::still_single(&plan, &binding)?;
     root::mount(&plan.root, &device)?;
+    root::lets_run(&plan.init.path)?;
     mounts::mount(&plan, &found)?;
 
     log::step(7, "lockdown");

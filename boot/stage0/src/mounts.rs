@@ -21,7 +21,11 @@ pub(crate) fn mount(plan: &Plan, found: &Found) -> Result<(), Failure> {
             (Ok(()), _) => {}
             (Err(failure), OnDamage::Fail) => return Err(failure),
             (Err(failure), OnDamage::Volatile) => {
-                log::warning(&format!("{}: {failure:?}; an empty tmpfs takes its place", mount.target));
+                log::warning(&format!(
+                    "{}; an empty tmpfs takes its place on {}",
+                    failure.detail(),
+                    mount.target
+                ));
                 rustix::mount::mount("tmpfs", path(&target), "tmpfs", flags, c"mode=0755")
                     .or_fail(Code::Mount, format_args!("tmpfs on {}", mount.target))?;
             }

@@ -4,10 +4,12 @@ use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
 
 use graven_handoff::{Code, Root};
-use rustix::fs::{StatVfsMountFlags, major, minor, statvfs};
+use rustix::fs::{Mode, OFlags, ResolveFlags, StatVfsMountFlags, major, minor, open, openat2, statvfs};
+use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use crate::failure::{Failure, OrFail};
+use crate::sys;
 use crate::verity::Device;
 
 /// Where the root is mounted until the initramfs is left.
@@ -42,4 +44,19 @@ pub(crate) fn mount(root: &Root, device: &Device) -> Result<(), Failure> {
         return Err(Failure::new(Code::RootNotVerified, detail));
     }
     Ok(())
+}
+
+/// Asks the kernel, while everything can still be said plainly, whether it will run the root's init: a policy for another
+/// root hash is found here.
+pub(crate) fn lets_run(init: &str) -> Result<(), Failure> {
+    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open(ROOT, folder, Mode::empty()).or_fail(Code::RootMount, ROOT)?;
+    let file = openat2(&root, init, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)
+        .or_fail(Code::Init, init)?;
+    match sys::would_execute(&file.into()) {
+        Ok(()) => Ok(()),
+        // A kernel before 6.14 cannot be asked; it refuses when the time comes.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(()),
+        Err(error) => Err(Failure::new(Code::InitRefused, format!("{init}: {error}"))),
+    }
 }

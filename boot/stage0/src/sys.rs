@@ -16,6 +16,7 @@ mod number {
     pub(super) const ADD_KEY: i64 = 248;
     pub(super) const KEYCTL: i64 = 250;
     pub(super) const SECCOMP: i64 = 317;
+    pub(super) const EXECVEAT: i64 = 322;
     pub(super) const CLOSE_RANGE: i64 = 436;
 }
 
@@ -26,6 +27,7 @@ mod number {
     pub(super) const ADD_KEY: i64 = 217;
     pub(super) const KEYCTL: i64 = 219;
     pub(super) const SECCOMP: i64 = 277;
+    pub(super) const EXECVEAT: i64 = 281;
     pub(super) const CLOSE_RANGE: i64 = 436;
 }
 
@@ -144,4 +146,19 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: three numbers; no descriptor is closed while this program runs.
     unsafe { call(number::CLOSE_RANGE, [c_ulong::from(first), c_ulong::from(u32::MAX), CLOSE_ON_EXEC, 0, 0]) }
         .map(drop)
+}
+
+/// Asks the kernel whether it would run this file, without running it (`AT_EXECVE_CHECK`, Linux 6.14).
+pub(crate) fn would_execute(file: &File) -> io::Result<()> {
+    const EMPTY_PATH: c_ulong = 0x1000;
+    const EXECVE_CHECK: c_ulong = 0x1_0000;
+    let fd = c_ulong::try_from(file.as_raw_fd()).map_err(io::Error::other)?;
+    let arguments = [c"init".as_ptr(), std::ptr::null()];
+    let environment = [std::ptr::null::<std::ffi::c_char>()];
+    let flags = EMPTY_PATH | EXECVE_CHECK;
+    let words =
+        [fd, c"".as_ptr() as c_ulong, arguments.as_ptr() as c_ulong, environment.as_ptr() as c_ulong, flags];
+    // SAFETY: an empty string and two arrays that end with a null pointer, all alive here; the kernel only reads them. A
+    // kernel that does not know the flag refuses the call, and one that knows it never replaces the program.
+    unsafe { call(number::EXECVEAT, words) }.map(drop)
 }
