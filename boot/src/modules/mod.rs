@@ -3,11 +3,14 @@
 //! Only the modules asked for and what they depend on are read: a distribution's folder holds thousands.
 
 mod closure;
+mod index;
+mod index_bin;
 mod modinfo;
 
 use std::io;
 
 pub use closure::{Module, ModulesError, Necessity, Wanted, closure, trim};
+pub use index::{Index, IndexFile};
 pub use modinfo::{ModInfo, ModInfoError};
 
 /// The files of one kernel's modules folder (`/usr/lib/modules/RELEASE`).
