@@ -44,7 +44,8 @@ fn every_file_is_depmods_to_the_byte() {
     let dm = ["name=dm_mod", "depends=", "alias=devname:mapper/control", "alias=char-major-10-236"];
     put("kernel/drivers/md/dm-mod.ko", &module(&dm, &["dm_get", "dm_put"], &[]));
     put("kernel/drivers/md/dm-bufio.ko", &module(&["depends=dm-mod"], &["dm_bufio_read"], &["dm_get"]));
-    let verity = ["depends=dm-bufio,dm-mod", "softdep=pre: sha256", "alias=fs-x-[a-f]-y", "alias=pci:v00001AF4d*"];
+    let verity =
+        ["depends=dm-bufio,dm-mod", "softdep=pre: sha256", "alias=fs-x-[a-f]-y", "alias=pci:v00001AF4d*"];
     put("kernel/drivers/md/dm-verity.ko", &module(&verity, &[], &["dm_bufio_read", "dm_put"]));
     let virtio = ["depends=", "alias=virtio:d00000002v*", "alias=pci:v00001AF4d*", "alias=pci:v0000"];
     put("kernel/drivers/block/virtio_blk.ko", &module(&virtio, &[], &[]));
@@ -52,7 +53,8 @@ fn every_file_is_depmods_to_the_byte() {
     let order = "kernel/fs/ext4/ext4.ko\nkernel/drivers/block/virtio_blk.ko\nkernel/drivers/md/dm-verity.ko\n\
                  kernel/drivers/md/dm-bufio.ko\nkernel/drivers/md/dm-mod.ko\n";
     let builtin = "kernel/fs/erofs/erofs.ko\nkernel/crypto/sha256.ko\n";
-    let modinfo = b"sha256.alias=crypto-sha256\0sha256.alias=sha256\0erofs.license=GPL\0erofs.alias=fs-erofs\0";
+    let modinfo =
+        b"sha256.alias=crypto-sha256\0sha256.alias=sha256\0erofs.license=GPL\0erofs.alias=fs-erofs\0";
     put("modules.order", order.as_bytes());
     put("modules.builtin", builtin.as_bytes());
     put("modules.builtin.modinfo", modinfo);
@@ -76,7 +78,12 @@ fn every_file_is_depmods_to_the_byte() {
             // depmod's order is that of its hash table.
             assert_eq!(lines(&file.contents), lines(&theirs));
         } else {
-            assert_eq!(file.contents.escape_ascii().to_string(), theirs.escape_ascii().to_string(), "{}", file.name);
+            assert_eq!(
+                file.contents.escape_ascii().to_string(),
+                theirs.escape_ascii().to_string(),
+                "{}",
+                file.name
+            );
         }
     }
 }

@@ -50,7 +50,10 @@ impl Index<'_> {
             IndexFile { name: "modules.softdep", contents: soft_dependencies(&modules).into_bytes() },
             IndexFile { name: "modules.devname", contents: device_names(&modules).into_bytes() },
             IndexFile { name: "modules.builtin.bin", contents: builtin_bin(&builtin) },
-            IndexFile { name: "modules.builtin.alias.bin", contents: builtin_alias_bin(self.builtin_modinfo) },
+            IndexFile {
+                name: "modules.builtin.alias.bin",
+                contents: builtin_alias_bin(self.builtin_modinfo),
+            },
         ]
     }
 
@@ -76,7 +79,9 @@ fn dependencies(modules: &[&Module]) -> (String, Vec<u8>) {
     let by_name: BTreeMap<&str, usize> = modules.iter().zip(0..).map(|(m, i)| (m.name.as_str(), i)).collect();
     let direct: Vec<Vec<usize>> = modules
         .iter()
-        .map(|module| module.info.depends().filter_map(|d| by_name.get(normal(d).as_str()).copied()).collect())
+        .map(|module| {
+            module.info.depends().filter_map(|d| by_name.get(normal(d).as_str()).copied()).collect()
+        })
         .collect();
     let ranks = ranks(&direct);
     let rank = |index: &usize| ranks.get(*index).copied().unwrap_or(usize::MAX);
@@ -109,7 +114,8 @@ fn ranks(direct: &[Vec<usize>]) -> Vec<usize> {
             *count = count.saturating_add(1);
         }
     }
-    let mut roots: Vec<usize> = users.iter().zip(0..).filter(|(count, _)| **count == 0).map(|(_, i)| i).collect();
+    let mut roots: Vec<usize> =
+        users.iter().zip(0..).filter(|(count, _)| **count == 0).map(|(_, i)| i).collect();
     let mut ranks = vec![usize::MAX; direct.len()];
     let mut next = 0usize;
     while let Some(root) = roots.pop() {

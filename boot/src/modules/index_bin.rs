@@ -93,7 +93,8 @@ fn write_node(entries: &[(&[u8], &Values)], depth: usize, prefix_end: usize, out
 
 /// How many bytes from `depth` on all the keys have in common. They are sorted, so the first and the last decide.
 fn shared(entries: &[(&[u8], &Values)], depth: usize) -> usize {
-    let tail = |entry: Option<&(&'_ [u8], &Values)>| entry.and_then(|(key, _)| key.get(depth..).map(<[u8]>::to_vec));
+    let tail =
+        |entry: Option<&(&'_ [u8], &Values)>| entry.and_then(|(key, _)| key.get(depth..).map(<[u8]>::to_vec));
     match (tail(entries.first()), tail(entries.last())) {
         (Some(first), Some(last)) => first.iter().zip(&last).take_while(|(a, b)| a == b).count(),
         _ => 0,
