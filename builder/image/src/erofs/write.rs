@@ -64,8 +64,8 @@ pub fn write(
 /// passed. So at most one file is unfinished between two windows, and the tails of one group of inodes are kept.
 struct Files<'i, 't> {
     image: &'i Image<'t>,
-    /// Digests by node.
-    done: HashMap<u32, (Digest, Digest)>,
+    /// SHA-256 and fs-verity digest by node: plain bytes, there may be a million.
+    done: Vec<Option<[[u8; 32]; 2]>>,
     /// Tails that have passed, of files whose blocks have not, or begun tails.
     tails: HashMap<u32, Vec<u8>>,
     /// The file that goes on in the next window.
@@ -86,7 +86,7 @@ struct Job<'b> {
     bytes: &'b [u8],
     tail: Vec<u8>,
     last: bool,
-    digests: Option<io::Result<(Digest, Digest)>>,
+    digests: Option<io::Result<[[u8; 32]; 2]>>,
 }
 
 impl Consumer for Files<'_, '_> {
@@ -102,7 +102,7 @@ impl Consumer for Files<'_, '_> {
         );
         for job in jobs {
             match (job.digests, job.hashes) {
-                (Some(digests), _) => drop(self.done.insert(job.node, digests?)),
+                (Some(digests), _) => self.done[job.node as usize] = Some(digests?),
                 (None, Some(hashes)) => self.unfinished = Some((job.node, hashes)),
                 (None, None) => {}
             }
@@ -115,7 +115,7 @@ impl<'i, 't> Files<'i, 't> {
     fn new(image: &'i Image<'t>) -> Self {
         Self {
             image,
-            done: HashMap::new(),
+            done: vec![None; image.nodes.len()],
             tails: HashMap::new(),
             unfinished: None,
             params: fsverity::Params::default(),
@@ -159,8 +159,8 @@ impl<'i, 't> Files<'i, 't> {
         Job { node, hashes, bytes, tail, last, digests: None }
     }
 
-    fn records(mut self) -> io::Result<Vec<FileRecord>> {
-        let mut records: Vec<FileRecord> = Vec::with_capacity(self.done.len());
+    fn records(self) -> io::Result<Vec<FileRecord>> {
+        let mut records: Vec<FileRecord> = Vec::new();
         let mut known: BTreeMap<InodeId, usize> = BTreeMap::new();
         let empty = Hashes::new(&self.params).finish()?;
         for entry in self.image.tree.walk() {
@@ -169,12 +169,13 @@ impl<'i, 't> Files<'i, 't> {
                 records[*record].paths.push(entry.path.into());
                 continue;
             }
-            let digests = self.done.remove(&self.image.number_of(entry.id));
-            let (sha256, fsverity) = match digests {
+            let digests = match self.done[self.image.number_of(entry.id) as usize] {
                 Some(digests) => digests,
                 None if content.len == 0 => empty,
                 None => return Err(io::Error::other("a file of the image was not hashed")),
             };
+            let [sha256, fsverity] = digests.map(|bytes| Digest::new(&bytes).map_err(io::Error::other));
+            let (sha256, fsverity) = (sha256?, fsverity?);
             if self.image.tree.links(entry.id) > 1 {
                 known.insert(entry.id, records.len());
             }
@@ -212,9 +213,9 @@ impl Hashes {
         }
     }
 
-    fn finish(self) -> io::Result<(Digest, Digest)> {
-        let sha256 = Digest::new(&self.sha256.finalize()).map_err(io::Error::other)?;
-        Ok((sha256, self.fsverity.finish()))
+    fn finish(self) -> io::Result<[[u8; 32]; 2]> {
+        let fsverity = self.fsverity.finish().as_bytes().try_into().map_err(io::Error::other)?;
+        Ok([self.sha256.finalize().into(), fsverity])
     }
 }
 
