@@ -1,5 +1,20 @@
 //! Carves immutable appliance images: the pipeline from recipe to signed disk image.
+//!
+//! [`build::build`] is the whole of it on one page.
 #![forbid(unsafe_code)]
 
+pub mod assemble;
+pub mod build;
+pub mod deliver;
+pub mod error;
+mod identity;
+pub mod kernel;
+pub mod layout;
+pub mod link;
 pub mod output;
+pub mod plan;
+pub mod root;
 pub mod run;
+pub mod seal;
+pub mod signers;
+pub mod stage0;

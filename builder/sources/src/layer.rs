@@ -75,6 +75,32 @@ impl Layer {
         None
     }
 
+    /// The same entries, all below `folder`.
+    ///
+    /// # Errors
+    /// When a path becomes too long.
+    pub fn below(mut self, folder: &TreePath) -> Result<Self, Error> {
+        if folder.is_root() {
+            return Ok(self);
+        }
+        let input = self.input.clone();
+        let moved = |path: &TreePath| {
+            let at = |error: tree::Error| Error {
+                input: input.clone(),
+                member: Some(path.to_string()),
+                problem: error.into(),
+            };
+            folder.join(path.as_bytes()).map_err(at)
+        };
+        for entry in &mut self.entries {
+            entry.path = moved(&entry.path)?;
+            if let Item::HardLink(existing) = &mut entry.item {
+                *existing = moved(existing)?;
+            }
+        }
+        Ok(self)
+    }
+
     /// Puts all entries into the tree, in order, by the rules of [`Tree::insert`]. Directories that the layer
     /// uses without bringing them are made: root's, mode 0755, with the time of the entry that needs them.
     ///

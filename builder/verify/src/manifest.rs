@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use graven_boot::initramfs::{self, Initramfs};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The whole of `manifest.json`. Digests are lower-case hexadecimal SHA-256 unless they say otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +39,8 @@ pub struct Manifest {
     pub command_line: String,
     /// The boot artefact.
     pub boot: Boot,
-    /// Every member of the initramfs, in archive order.
-    pub initramfs: Vec<InitramfsFile>,
+    /// Every entry of the initramfs, by path.
+    pub initramfs: Vec<InitramfsEntry>,
     /// The kernel.
     pub kernel: Kernel,
     /// Every file of the EFI system partition.
@@ -176,18 +178,58 @@ pub struct Boot {
     pub stub_sha256: String,
 }
 
-/// A member of the initramfs.
+/// An entry of the initramfs. Owner and time are always 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct InitramfsFile {
+pub struct InitramfsEntry {
     /// Path without leading slash.
     pub path: String,
-    /// Mode with file type bits.
-    pub mode: u32,
-    /// Length in bytes.
-    pub size: u64,
-    /// SHA-256 of the contents.
-    pub sha256: String,
+    /// Permission bits in octal.
+    pub mode: String,
+    /// `file`, `directory`, `symlink TARGET`, `char MAJOR:MINOR` …
+    pub kind: String,
+    /// Length of a file in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// SHA-256 of a file's contents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+impl InitramfsEntry {
+    /// An archive as the manifest lists it.
+    #[must_use]
+    pub fn list(initramfs: &Initramfs) -> Vec<Self> {
+        initramfs.entries().map(|(path, entry)| Self::of(path, entry)).collect()
+    }
+
+    /// One entry as the manifest lists it.
+    #[must_use]
+    pub fn of(path: &str, entry: &initramfs::Entry) -> Self {
+        use initramfs::Kind;
+        let (kind, contents) = match &entry.kind {
+            Kind::File(contents) => ("file".to_owned(), Some(contents)),
+            Kind::Directory => ("directory".to_owned(), None),
+            Kind::Symlink(target) => (format!("symlink {target}"), None),
+            Kind::CharDevice { major, minor } => (format!("char {major}:{minor}"), None),
+            Kind::BlockDevice { major, minor } => (format!("block {major}:{minor}"), None),
+            Kind::Fifo => ("fifo".to_owned(), None),
+            Kind::Socket => ("socket".to_owned(), None),
+        };
+        Self {
+            path: path.to_owned(),
+            mode: format!("{:04o}", entry.mode),
+            kind,
+            size: contents.map(|bytes| bytes.len() as u64),
+            sha256: contents.map(|bytes| sha256_hex(bytes)),
+        }
+    }
+}
+
+/// SHA-256 as the manifest writes it.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    graven_handoff::hex::encode(&Sha256::digest(bytes))
 }
 
 /// The kernel.
@@ -196,8 +238,9 @@ pub struct InitramfsFile {
 pub struct Kernel {
     /// `uname -r`.
     pub release: String,
-    /// SHA-256 of its configuration.
-    pub config_sha256: String,
+    /// SHA-256 of its configuration, where one lay beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_sha256: Option<String>,
 }
 
 /// A file of the EFI system partition.
@@ -220,8 +263,9 @@ pub struct Input {
     pub kind: String,
     /// File name, or the recipe's words for it; never an absolute path.
     pub name: String,
-    /// SHA-256 of the file, or of a folder's listing.
-    pub sha256: String,
+    /// SHA-256 of the file; a folder has none, each of its files is in `files.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 impl Manifest {

@@ -1,0 +1,68 @@
+//! The whole build, top to bottom.
+
+use graven_boot::sign::Request;
+use graven_recipe::Profile;
+use graven_verify::manifest::Manifest;
+use graven_verity::progress::Progress;
+
+use crate::assemble::assemble;
+use crate::deliver::{DISK, WholeSha256, deliver};
+use crate::error::{Error, Result};
+use crate::link::link;
+use crate::output::Staging;
+use crate::plan::Plan;
+use crate::root;
+use crate::seal::{Station, seal};
+use crate::signers::Signers;
+
+/// What a build came to.
+#[derive(Debug)]
+pub enum Built {
+    /// The image lies in the output folder.
+    Image(Box<Manifest>),
+    /// Nothing lies there: these signatures are missing.
+    Pending(Vec<Request>),
+}
+
+/// Builds an image into `staging` and makes it the output.
+///
+/// # Errors
+/// Whatever cannot be made or proved; nothing lies under the output's name then.
+pub fn build(
+    mut plan: Plan,
+    stage0: &[u8],
+    signers: &Signers,
+    whole: WholeSha256,
+    staging: Staging,
+    progress: &dyn Progress,
+) -> Result<Built> {
+    refuse_mixed_keys(&plan, signers)?;
+    let rootfs = assemble(&mut plan)?;
+    let Plan { recipe, kernel, stub, inputs, .. } = &plan;
+    let image = root::write(recipe, &rootfs, &staging.folder().join(DISK), progress)?;
+    let (sealed, policy) = match seal(recipe, image, signers)? {
+        Station::Done(done) => done,
+        Station::Pending(requests) => return Ok(Built::Pending(requests)),
+    };
+    let boot = match link(recipe, &rootfs, &sealed, &policy, &kernel.image, stub, stage0, signers)? {
+        Station::Done(boot) => boot,
+        Station::Pending(requests) => return Ok(Built::Pending(requests)),
+    };
+    let manifest = deliver(
+        recipe, &rootfs, &sealed, &policy, &boot, kernel, stub, inputs, signers, whole, &staging,
+    )?;
+    staging.publish()?;
+    Ok(Built::Image(Box::new(manifest)))
+}
+
+/// A development image never carries a release key's signature: it would run wherever the release does.
+fn refuse_mixed_keys(plan: &Plan, signers: &Signers) -> Result<()> {
+    match plan.recipe.profile {
+        Profile::Development if signers.any_release() => Err(Error::Limit(
+            "the development profile refuses release keys: what they sign runs wherever the release does. Use keys of \
+             `graven keys new --development`, or the release profile"
+                .into(),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,268 @@
+//! `graven build` and `graven plan`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use graven::build::{Built, build};
+use graven::deliver::{DISK, WholeSha256};
+use graven::error::{Error, Fault};
+use graven::kernel::summary;
+use graven::output::Staging;
+use graven::plan::{Circumstances, Plan, resolve};
+use graven::signers::Signers;
+use graven::stage0;
+use graven_boot::keys;
+use graven_boot::sign::{Request, ToSign};
+use graven_recipe::{Profile, Recipe, Selection};
+
+use super::progress::Bar;
+use super::{Failure, Outcome, Status, print};
+
+/// What the two verbs have in common.
+#[derive(Debug, clap::Args)]
+struct Choice {
+    /// The recipe, or the folder that holds recipe.toml.
+    recipe: PathBuf,
+    /// Build for this target only; without, for each of the recipe's.
+    #[arg(long)]
+    target: Option<String>,
+    /// How strict the image is: release or development.
+    #[arg(long, default_value = "release", value_parser = profile)]
+    profile: Profile,
+    /// Override a value of the recipe, such as --set version=1.2.4; may be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Threads to work with; all processors without.
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: graven build recipes/minimal --keys keys/\n\n\
+    SOURCE_DATE_EPOCH overrides the recipe's source-date.")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    choice: Choice,
+    /// The output folder, replaced only if it holds a manifest of ours [default: out/NAME-VERSION-TARGET].
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Folder of private keys, or of certificates alone to sign elsewhere [default: development keys beside the output].
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
+    /// Folder of answers to signing requests [default: OUT.pending].
+    #[arg(long, value_name = "DIR")]
+    answers: Option<PathBuf>,
+    /// Use this stage0 instead of the one that graven carries.
+    #[arg(long, value_name = "FILE")]
+    stage0: Option<PathBuf>,
+    /// Put the plain SHA-256 of the whole disk into the manifest, too.
+    #[arg(long)]
+    sha256: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: graven plan recipes/minimal")]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    choice: Choice,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn profile(word: &str) -> Result<Profile, String> {
+    Profile::parse(word).ok_or_else(|| "expected release or development".into())
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status = match error.fault() {
+            Fault::Input => Status::Bad,
+            Fault::Usage => Status::Usage,
+            Fault::Environment => Status::Environment,
+        };
+        Self { status, error: error.into() }
+    }
+}
+
+impl Choice {
+    /// The targets to build for.
+    fn targets(&self) -> Result<Vec<String>, Failure> {
+        match &self.target {
+            Some(target) => Ok(vec![target.clone()]),
+            None => Ok(Recipe::targets_of(&self.recipe).map_err(Error::from)?),
+        }
+    }
+
+    fn selection(&self, target: Option<&str>) -> Selection {
+        Selection { target: target.map(str::to_owned), profile: self.profile, sets: self.sets.clone() }
+    }
+
+    /// Reads the recipe for one target and opens its inputs.
+    fn plan(&self, target: &str, spool: &Path) -> Result<Plan, Failure> {
+        let loaded = Recipe::load(&self.recipe, &self.selection(Some(target))).map_err(Error::from)?;
+        Ok(resolve(loaded, Circumstances { source_date_epoch: source_date_epoch()?, spool })?)
+    }
+
+    fn in_pool<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+        let threads = self.jobs.map_or(0, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        Ok(pool.map_err(Status::Environment.because())?.install(work))
+    }
+}
+
+/// The environment's word on time, read here and nowhere else.
+fn source_date_epoch() -> Result<Option<i64>, Failure> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Err(_) => Ok(None),
+        Ok(text) => match text.parse() {
+            Ok(seconds) if seconds >= 0 => Ok(Some(seconds)),
+            _ => Err(Status::Usage.because()(anyhow!(
+                "SOURCE_DATE_EPOCH={text}: expected seconds since 1970, as in 1767225600"
+            ))),
+        },
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let targets = arguments.choice.targets()?;
+    if targets.len() > 1 && arguments.out.is_some() {
+        return Err(Status::Usage.because()(anyhow!(
+            "--out names one folder, the recipe is for {} targets ({}): give --target, too",
+            targets.len(),
+            targets.join(", ")
+        )));
+    }
+    let mut status = Status::Good;
+    for target in &targets {
+        if arguments.choice.in_pool(|| one(arguments, target))?? == Status::Pending {
+            status = Status::Pending;
+        }
+    }
+    Ok(status)
+}
+
+fn one(arguments: &Arguments, target: &str) -> Outcome {
+    let loaded = Recipe::load(&arguments.choice.recipe, &arguments.choice.selection(Some(target)));
+    let recipe = loaded.map_err(Error::from)?.recipe;
+    let out = arguments.out.clone().unwrap_or_else(|| {
+        Path::new("out").join(format!("{}-{}-{}", recipe.name, recipe.version, recipe.target.name))
+    });
+    let stage0 = match &arguments.stage0 {
+        Some(path) => std::fs::read(path)
+            .with_context(|| path.display().to_string())
+            .map_err(Status::Environment.because())?,
+        None => stage0::carried(recipe.target.arch).map_err(Status::Usage.because())?.to_vec(),
+    };
+    let pending = sibling(&out, ".pending");
+    let keys = match &arguments.keys {
+        Some(folder) => folder.clone(),
+        None => development_keys(&out)?,
+    };
+    let signers = Signers::uefi(&keys, Some(arguments.answers.as_deref().unwrap_or(&pending))).map_err(Error::from)?;
+    let staging = Staging::open(&out).map_err(Error::from)?;
+    let plan = arguments.choice.plan(target, staging.folder())?;
+    let whole = if arguments.sha256 { WholeSha256::Yes } else { WholeSha256::No };
+    match build(plan, &stage0, &signers, whole, staging, &Bar::bytes("writing the root"))? {
+        Built::Pending(requests) => ask(&pending, requests),
+        Built::Image(manifest) => {
+            let disk = out.join(DISK);
+            print(&format!(
+                "{}\n  root hash  {}\n  policy     {} {} ({})\n  boot it    graven run {}\n  prove it   graven verify {} --trust {}\n",
+                disk.display(),
+                manifest.root.root_hash,
+                manifest.policy.name,
+                manifest.policy.version,
+                manifest.policy.mode,
+                out.display(),
+                disk.display(),
+                keys.join("db.crt").display(),
+            ))?;
+            if signers.any_development() {
+                eprintln!("graven: signed with development keys: do not ship this image");
+            }
+            if manifest.profile != Profile::Release.to_string() {
+                eprintln!("graven: this is a development image");
+            }
+            Ok(Status::Good)
+        }
+    }
+}
+
+/// Leaves the requests where the answers are expected.
+fn ask(folder: &Path, requests: Vec<Request>) -> Outcome {
+    let count = requests.len();
+    let text = ToSign::new(requests).to_json().map_err(Status::Environment.because())?;
+    let path = folder.join("to-sign.json");
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&path, text))
+        .with_context(|| path.display().to_string())
+        .map_err(Status::Environment.because())?;
+    eprintln!(
+        "graven: {count} signatures are missing: sign what {} lists, put each answer beside it, and run this again",
+        path.display()
+    );
+    Ok(Status::Pending)
+}
+
+/// `out/NAME` with something after it.
+fn sibling(out: &Path, suffix: &str) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    out.with_file_name(name)
+}
+
+/// Keys for the desk, made on first use beside the output.
+fn development_keys(out: &Path) -> Result<PathBuf, Failure> {
+    let folder = out.with_file_name("development-keys");
+    if !folder.join("db.crt").exists() {
+        eprintln!("graven: no --keys: making development keys in {}", folder.display());
+        keys::create(&folder, &keys::Options::development("Graven"))
+            .with_context(|| format!("making keys in {}", folder.display()))
+            .map_err(Status::Environment.because())?;
+    }
+    Ok(folder)
+}
+
+pub(crate) fn plan(arguments: &PlanArguments) -> Outcome {
+    let spool = std::env::temp_dir();
+    for target in arguments.choice.targets()? {
+        let plan = arguments.choice.in_pool(|| arguments.choice.plan(&target, &spool))??;
+        print(&show(&plan, arguments.json)?)?;
+    }
+    Ok(Status::Good)
+}
+
+fn show(plan: &Plan, json: bool) -> Result<String, Failure> {
+    let recipe = &plan.recipe;
+    let kernel = summary(plan)?;
+    if json {
+        let value = serde_json::json!({
+            "name": recipe.name,
+            "version": recipe.version.to_string(),
+            "target": recipe.target.name,
+            "profile": recipe.profile.to_string(),
+            "source_date": plan.source_date,
+            "kernel": kernel.release,
+            "accepted": kernel.accepted,
+            "refused": kernel.refused,
+            "inputs": plan.inputs,
+        });
+        return Ok(format!("{value:#}\n"));
+    }
+    let mut text = format!(
+        "{} {} for {} ({})\n  source-date  {}\n  kernel       {}\n",
+        recipe.name, recipe.version, recipe.target.name, recipe.profile, plan.source_date, kernel.release
+    );
+    for (name, reason) in &kernel.accepted {
+        text.push_str(&format!("  accepted     {name}: {reason}\n"));
+    }
+    for refusal in &kernel.refused {
+        text.push_str(&format!("  REFUSED      {refusal}\n"));
+    }
+    for input in &plan.inputs {
+        let sha256 = input.sha256.as_deref().unwrap_or("each file by itself");
+        text.push_str(&format!("  {:<12} {}  {sha256}\n", input.kind, input.name));
+    }
+    Ok(text)
+}

@@ -1,0 +1,151 @@
+//! The command line: what a user types, and what it means.
+
+mod build;
+mod keys;
+mod progress;
+mod run;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use graven_targets::Target;
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// Done and good.
+    Good,
+    /// The thing checked is bad.
+    Bad,
+    /// Wrong usage, or an error in the recipe.
+    Usage,
+    /// The environment failed: I/O, a missing tool.
+    Environment,
+    /// The build waits for signatures.
+    Pending,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(match status {
+            Status::Good => 0,
+            Status::Bad => 1,
+            Status::Usage => 2,
+            Status::Environment => 3,
+            Status::Pending => 4,
+        })
+    }
+}
+
+/// An error with the exit status that tells its kind.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: Status,
+    pub(crate) error: anyhow::Error,
+}
+
+impl Status {
+    /// For `map_err`: that error, ending the program with this status.
+    pub(crate) fn because<E: Into<anyhow::Error>>(self) -> impl FnOnce(E) -> Failure {
+        move |error| Failure { status: self, error: error.into() }
+    }
+}
+
+/// What a command answers.
+pub(crate) type Outcome = Result<Status, Failure>;
+
+/// Carves immutable appliance images: a recipe in, a signed disk image out, and the proof of it for anyone.
+#[derive(Debug, Parser)]
+#[command(name = "graven", version, max_term_width = 110)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Makes keys, certificates and UEFI enrolment files.
+    Keys(keys::Arguments),
+    /// Builds a signed disk image from a recipe.
+    Build(build::Arguments),
+    /// Shows what would be built; writes nothing.
+    Plan(build::PlanArguments),
+    /// Boots an image in QEMU under Secure Boot, on the serial console.
+    Run(run::Arguments),
+    /// Lists the boards that images can be built for.
+    Targets {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints a completion script for a shell.
+    #[command(after_help = "Example: graven completions bash > /etc/bash_completion.d/graven")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages.
+    #[command(after_help = "Example: graven man /usr/local/share/man/man1")]
+    Man {
+        /// The folder to write into.
+        dir: PathBuf,
+    },
+}
+
+/// Does what the command line says.
+pub(crate) fn run(arguments: Arguments) -> Outcome {
+    match arguments.verb {
+        Verb::Keys(arguments) => keys::run(&arguments),
+        Verb::Build(arguments) => build::run(&arguments),
+        Verb::Plan(arguments) => build::plan(&arguments),
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Targets { json } => targets(json),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "graven", &mut io::stdout());
+            Ok(Status::Good)
+        }
+        Verb::Man { dir } => {
+            std::fs::create_dir_all(&dir)
+                .and_then(|()| clap_mangen::generate_to(Arguments::command(), &dir))
+                .map_err(Status::Environment.because())?;
+            Ok(Status::Good)
+        }
+    }
+}
+
+/// Prints text to standard output; a reader that went away early is no error.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Status::Environment.because()(error)),
+        _ => Ok(()),
+    }
+}
+
+fn targets(json: bool) -> Outcome {
+    let all: Vec<Target> = Target::names()
+        .map(Target::named)
+        .collect::<Result<_, _>>()
+        .map_err(Status::Usage.because())?;
+    if json {
+        let list: Vec<_> = all
+            .iter()
+            .map(|target| {
+                serde_json::json!({
+                    "name": target.name,
+                    "description": target.description,
+                    "arch": target.arch.name(),
+                    "boot_chain": format!("{:?}", target.boot_chain).to_lowercase(),
+                    "proved": target.proved.to_string(),
+                })
+            })
+            .collect();
+        print(&format!("{:#}\n", serde_json::Value::Array(list)))?;
+        return Ok(Status::Good);
+    }
+    for target in all {
+        print(&format!("{:<16} {:<24} {}\n", target.name, target.proved, target.description))?;
+    }
+    Ok(Status::Good)
+}

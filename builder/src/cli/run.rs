@@ -1,0 +1,92 @@
+//! `graven run`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use graven::deliver::DISK;
+use graven::run::{Enrolment, Machine, RunError};
+use graven_boot::enrol::certificate_list;
+use graven_boot::x509::Certificate;
+use uuid::{Uuid, uuid};
+
+use super::{Failure, Outcome, Status};
+
+/// Who enrols, as the signature lists name it.
+const OWNER: Uuid = uuid!("9d132b6c-59d5-4388-ab1c-185cfcb2eb92");
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: graven run out/minimal-1.0.0-qemu-x86_64\n\n\
+    Ctrl-A X ends the machine. The image is not changed.")]
+pub(crate) struct Arguments {
+    /// The output folder of a build, or the disk image in it.
+    image: PathBuf,
+    /// Enrol nothing: Secure Boot stays off, and stage0 refuses to go on.
+    #[arg(long)]
+    no_enrol: bool,
+    /// Enrol this certificate instead of the boot.crt beside the image.
+    #[arg(long, value_name = "CERT", conflicts_with = "no_enrol")]
+    enrol: Option<PathBuf>,
+    /// Memory in MiB.
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    memory: u32,
+    /// Processors.
+    #[arg(long, default_value_t = 2)]
+    cpus: u32,
+    /// Give the machine a network behind this one's.
+    #[arg(long)]
+    network: bool,
+    /// Let the machine write to the image itself.
+    #[arg(long)]
+    writable: bool,
+    /// Further arguments for QEMU.
+    #[arg(last = true, value_name = "QEMU ARGUMENT")]
+    qemu: Vec<String>,
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self { status: Status::Environment, error: error.into() }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let image = disk_of(&arguments.image);
+    let mut machine = Machine::new(&image).memory_mib(arguments.memory).cpus(arguments.cpus).arguments(&arguments.qemu);
+    if arguments.network {
+        machine = machine.network();
+    }
+    if arguments.writable {
+        machine = machine.writable();
+    }
+    if !arguments.no_enrol {
+        let beside = image.with_file_name("boot.crt");
+        let path = arguments.enrol.clone().unwrap_or(beside);
+        let bytes = std::fs::read(&path)
+            .with_context(|| format!("{}: the certificate to enrol", path.display()))
+            .map_err(Status::Environment.because())?;
+        let certificates = Certificate::read_all(&bytes)
+            .with_context(|| path.display().to_string())
+            .map_err(Status::Usage.because())?;
+        let [certificate] = certificates.as_slice() else {
+            return Err(Status::Usage.because()(anyhow!(
+                "{}: expected one certificate, found {}",
+                path.display(),
+                certificates.len()
+            )));
+        };
+        machine = machine.enrol(enrolment(certificate)?);
+    }
+    let ended = machine.run()?;
+    if ended.success() { Ok(Status::Good) } else { Err(Status::Environment.because()(anyhow!("QEMU ended with {ended}"))) }
+}
+
+/// The certificate as PK, KEK and db: nothing else boots, nobody else can change that.
+fn enrolment(certificate: &Certificate) -> Result<Enrolment, Failure> {
+    let list = certificate_list(OWNER, certificate).map_err(Status::Usage.because())?;
+    Ok(Enrolment { pk: list.clone(), kek: list.clone(), db: list })
+}
+
+/// The disk image, given itself or by its folder.
+pub(crate) fn disk_of(given: &std::path::Path) -> PathBuf {
+    if given.is_dir() { given.join(DISK) } else { given.to_owned() }
+}

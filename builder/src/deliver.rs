@@ -1,0 +1,306 @@
+//! Lay out and deliver: the rest of the disk, and everything that lies beside it in the output folder.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use graven_boot::cmdline::PolicyPlacement;
+use graven_image::fat;
+use graven_image::tree::{Kind, WalkEntry};
+use graven_recipe::{PolicyMode, Recipe};
+use graven_verify::manifest::{
+    self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Input, Manifest, Partition, Policy, Role, Root, sha256_hex,
+};
+use graven_verity::fsverity;
+use graven_verity::io::Window;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::assemble::Rootfs;
+use crate::error::{Error, Result};
+use crate::identity;
+use crate::kernel::KernelFiles;
+use crate::link::BootArtefact;
+use graven_handoff::hex::encode as hex;
+use crate::output::Staging;
+use crate::seal::{BoundPolicy, SealedRoot};
+use crate::signers::Signers;
+
+/// Name of the disk image in the output folder.
+pub const DISK: &str = "disk.img";
+
+/// Whether the disk's plain SHA-256 is wanted: one serial pass over all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WholeSha256 {
+    /// No; the manifest has its fs-verity digest.
+    No,
+    /// Yes, too.
+    Yes,
+}
+
+/// Writes the EFI system partition, the partition table and the files beside the disk.
+///
+/// # Errors
+/// A boot artefact that does not fit the EFI system partition, and whatever the file system says.
+#[expect(clippy::too_many_arguments, reason = "each station's value is passed, no bag of everything")]
+pub fn deliver(
+    recipe: &Recipe,
+    rootfs: &Rootfs,
+    sealed: &SealedRoot,
+    bound: &BoundPolicy,
+    boot: &BootArtefact,
+    kernel: &KernelFiles,
+    stub: &[u8],
+    inputs: &[Input],
+    signers: &Signers,
+    whole: WholeSha256,
+    staging: &Staging,
+) -> Result<Manifest> {
+    let image = &sealed.image;
+    let disk_path = staging.folder().join(DISK);
+    let esp_file = format!("EFI/BOOT/{}", recipe.target.arch.efi_boot_file());
+    write_esp(sealed, &esp_file, &boot.bytes, rootfs.source_date)?;
+    image.table.write(&image.disk)?;
+    image.disk.sync_all().map_err(|error| Error::io(&disk_path, error))?;
+
+    let disk_io = |error| Error::io(&disk_path, error);
+    let digest = fsverity::digest(&image.disk, &fsverity::Params::default()).map_err(disk_io)?;
+    let sha256 = match whole {
+        WholeSha256::No => None,
+        WholeSha256::Yes => {
+            let mut hash = Summed { out: std::io::sink(), hash: Sha256::new() };
+            let mut disk = File::open(&disk_path).map_err(disk_io)?;
+            std::io::copy(&mut disk, &mut hash).map_err(disk_io)?;
+            Some(hex(&hash.hash.finalize()))
+        }
+    };
+
+    let signature_sha256 = sha256_hex(&sealed.signature);
+    let params = &image.superblock.params;
+    let manifest = Manifest {
+        format: FORMAT.into(),
+        graven: Builder { version: env!("CARGO_PKG_VERSION").into(), stage0_sha256: boot.stage0_sha256.clone() },
+        name: recipe.name.clone(),
+        version: recipe.version.to_string(),
+        target: recipe.target.name.clone(),
+        profile: recipe.profile.to_string(),
+        source_date: rootfs.source_date,
+        disk: Disk {
+            size: image.table.disk_bytes,
+            guid: image.table.disk_guid.to_string(),
+            fsverity: digest.to_string(),
+            sha256,
+        },
+        partitions: partitions(sealed),
+        root: Root {
+            file_system: "erofs".into(),
+            root_hash: image.root_hash.to_string(),
+            algorithm: params.algorithm().to_string(),
+            salt: hex(params.salt().as_bytes()),
+            data_blocks: params.data_blocks(),
+            data_block_size: params.data_block_size(),
+            hash_block_size: params.hash_block_size(),
+            superblock_uuid: image.superblock.uuid.to_string(),
+            fec_roots: image.hash_area.parity.map(|parity| parity.roots.get()),
+            signature_sha256,
+        },
+        policy: Policy {
+            name: bound.policy.name().to_string(),
+            version: bound.policy.version().to_string(),
+            mode: match recipe.policy.mode {
+                PolicyMode::Enforce => "enforce".into(),
+                PolicyMode::Audit => "audit".into(),
+            },
+            placement: match boot.policy {
+                PolicyPlacement::Inline => "command-line".into(),
+                PolicyPlacement::Initramfs => "initramfs".into(),
+            },
+            sha256: sha256_hex(&bound.text),
+            p7b_sha256: sha256_hex(&bound.signed),
+        },
+        command_line: boot.command_line.to_string(),
+        boot: Boot {
+            path: format!("/{esp_file}"),
+            sha256: sha256_hex(&boot.bytes),
+            authenticode: hex(&boot.authenticode),
+            kernel_sha256: sha256_hex(&kernel.image),
+            stub_sha256: sha256_hex(stub),
+        },
+        initramfs: InitramfsEntry::list(&boot.initramfs),
+        kernel: manifest::Kernel {
+            release: rootfs.kernel.image.release.clone(),
+            config_sha256: kernel.config.as_ref().map(|text| sha256_hex(text.as_bytes())),
+        },
+        esp: vec![EspFile {
+            path: format!("/{esp_file}"),
+            size: boot.bytes.len() as u64,
+            sha256: sha256_hex(&boot.bytes),
+        }],
+        inputs: inputs.to_vec(),
+        accepted: accepted(recipe, rootfs),
+    };
+
+    let certificates = [("boot.crt", &signers.boot), ("policy.crt", &signers.policy), ("root.crt", &signers.root)];
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
+        ("manifest.json".into(), manifest.to_json().into_bytes()),
+        ("policy.pol".into(), bound.text.clone()),
+        ("policy.p7b".into(), bound.signed.clone()),
+        ("root.p7s".into(), sealed.signature.clone()),
+        ("cmdline.txt".into(), format!("{}\n", boot.command_line).into_bytes()),
+        (format!("{}.efi", recipe.name), boot.bytes.clone()),
+    ]);
+    for (name, signer) in certificates {
+        files.insert(name.into(), signer.certificate().to_pem().into_bytes());
+    }
+    let mut sums = BTreeMap::new();
+    for (name, bytes) in &files {
+        staging.write(name, bytes)?;
+        sums.insert(name.clone(), sha256_hex(bytes));
+    }
+    sums.insert(FILES.into(), write_file_list(rootfs, sealed, staging)?);
+    let lines: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
+    staging.write("SHA256SUMS", lines.as_bytes())?;
+    Ok(manifest)
+}
+
+fn write_esp(sealed: &SealedRoot, path: &str, bytes: &[u8], timestamp: i64) -> Result<()> {
+    let image = &sealed.image;
+    let place = &image.table.partitions[image.places.esp];
+    let format = fat::Format {
+        bytes: place.len,
+        volume_id: identity::volume_id(&[&image.root_hash.to_string()]),
+        label: "ESP".into(),
+        timestamp,
+    };
+    let files = [fat::File { path, contents: &bytes.to_vec() }];
+    Ok(fat::write(&format, &files, &Window::new(&image.disk, place.start, place.len))?)
+}
+
+fn partitions(sealed: &SealedRoot) -> Vec<Partition> {
+    let image = &sealed.image;
+    let role = |index: usize| {
+        if index == image.places.esp {
+            return Role::Esp;
+        }
+        let filled = image.places.slots[0];
+        let is = |pick: fn(&crate::layout::Slot) -> usize| image.places.slots.iter().any(|slot| pick(slot) == index);
+        match (is(|slot| slot.root), is(|slot| slot.verity)) {
+            (true, _) if index == filled.root => Role::Root,
+            (true, _) => Role::EmptyRoot,
+            (_, true) if index == filled.verity => Role::RootVerity,
+            (_, true) => Role::EmptyRootVerity,
+            _ if index == filled.signature => Role::RootVeritySig,
+            _ => Role::EmptyRootVeritySig,
+        }
+    };
+    let list = image.table.partitions.iter().enumerate();
+    list.map(|(index, partition)| Partition {
+        role: role(index),
+        name: partition.name.clone(),
+        type_uuid: partition.type_guid.to_string(),
+        uuid: partition.guid.to_string(),
+        offset: partition.start,
+        size: partition.len,
+    })
+    .collect()
+}
+
+/// All that the recipe loosens, each with its reason.
+fn accepted(recipe: &Recipe, rootfs: &Rootfs) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for (name, reason) in &rootfs.accepted {
+        all.insert(format!("kernel.{name}"), reason.clone());
+    }
+    for (part, reason) in &recipe.lockdown.relax {
+        all.insert(format!("lockdown.{part}"), reason.value.clone());
+    }
+    for (package, reason) in &recipe.packages.accept_scripts {
+        all.insert(format!("scripts.{package}"), reason.value.clone());
+    }
+    for mount in &recipe.mounts {
+        for (word, reason) in [("exec", &mount.exec), ("suid", &mount.suid), ("dev", &mount.dev)] {
+            if let Some(reason) = reason {
+                all.insert(format!("mount.{}.{word}", mount.target.value), reason.value.clone());
+            }
+        }
+    }
+    all
+}
+
+/// Name of the list of files in the output folder.
+const FILES: &str = "files.json";
+
+/// Writes `files.json`, an array with a line a file, and returns its SHA-256.
+fn write_file_list(rootfs: &Rootfs, sealed: &SealedRoot, staging: &Staging) -> Result<String> {
+    let path = staging.folder().join(FILES);
+    let failed = |error| Error::io(&path, error);
+    let digests: BTreeMap<_, _> = sealed.image.files.iter().map(|record| (record.inode, record)).collect();
+    let mut out = Summed { out: BufWriter::new(File::create(&path).map_err(failed)?), hash: Sha256::new() };
+    let mut separator = "[\n";
+    for entry in rootfs.tree.walk() {
+        let mut value = describe(&entry);
+        if let Some(record) = digests.get(&entry.id) {
+            value["sha256"] = json!(record.sha256.to_string());
+            value["fsverity"] = json!(record.fsverity.to_string());
+        }
+        write!(out, "{separator}{value}").map_err(failed)?;
+        separator = ",\n";
+    }
+    writeln!(out, "\n]").map_err(failed)?;
+    out.out.flush().map_err(failed)?;
+    Ok(hex(&out.hash.finalize()))
+}
+
+fn describe(entry: &WalkEntry<'_>) -> serde_json::Value {
+    let metadata = &entry.inode.metadata;
+    // JSON is text and paths are bytes: what is no UTF-8 is given in base64 instead.
+    let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => json!({ "base64": STANDARD.encode(bytes) }),
+    };
+    let mut value = json!({
+        "path": text(&entry.path),
+        "type": entry.inode.kind.noun(),
+        "mode": format!("{:04o}", metadata.mode),
+        "uid": metadata.uid,
+        "gid": metadata.gid,
+        "mtime": metadata.mtime,
+    });
+    match &entry.inode.kind {
+        Kind::File(content) => value["size"] = json!(content.len),
+        Kind::Symlink(target) => value["target"] = text(target),
+        Kind::CharDevice(number) | Kind::BlockDevice(number) => {
+            value["device"] = json!(format!("{}:{}", number.major, number.minor));
+        }
+        Kind::Directory(_) | Kind::Fifo | Kind::Socket => {}
+    }
+    if !metadata.xattrs.is_empty() {
+        let list = metadata.xattrs.iter();
+        value["xattrs"] =
+            list.map(|(name, bytes)| (String::from_utf8_lossy(name).into_owned(), json!(STANDARD.encode(bytes)))).collect();
+    }
+    if let Some(origin) = &entry.inode.origin {
+        value["origin"] = json!(**origin);
+    }
+    value
+}
+
+/// Hashes what it writes.
+struct Summed<W> {
+    out: W,
+    hash: Sha256,
+}
+
+impl<W: Write> Write for Summed<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}

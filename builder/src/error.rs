@@ -1,0 +1,110 @@
+//! Why a build stopped, and whose fault that is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use graven_boot::kernel::Refusal;
+
+/// What ends a build.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The recipe, or a value in it.
+    #[error(transparent)]
+    Recipe(#[from] graven_recipe::RecipeError),
+    /// Something that the recipe asks for and that cannot be.
+    #[error("{0}")]
+    Limit(String),
+    /// An archive, a folder or a package.
+    #[error(transparent)]
+    Source(#[from] graven_sources::Error),
+    /// A place in the tree.
+    #[error(transparent)]
+    Tree(#[from] graven_image::tree::Error),
+    /// A tree that EROFS cannot hold.
+    #[error("the root file system: {0}")]
+    Erofs(#[from] graven_image::erofs::PlanError),
+    /// The kernel's files.
+    #[error("the kernel: {0}")]
+    Kernel(String),
+    /// A kernel that cannot enforce what the image promises.
+    #[error("{}", refusals(.0))]
+    Refused(Vec<Refusal>),
+    /// The partition table.
+    #[error("the partition table: {0}")]
+    Gpt(#[from] graven_image::gpt::Error),
+    /// The EFI system partition.
+    #[error("the EFI system partition: {0}")]
+    Fat(#[from] graven_image::fat::Error),
+    /// Keys and signatures.
+    #[error(transparent)]
+    Sign(#[from] graven_boot::sign::SignError),
+    /// The signed policy or root hash.
+    #[error(transparent)]
+    Pkcs7(#[from] graven_boot::pkcs7::Pkcs7Error),
+    /// The signers.
+    #[error(transparent)]
+    Signers(#[from] crate::signers::SignersError),
+    /// Initramfs, command line or boot artefact.
+    #[error("{0}")]
+    Link(String),
+    /// The output folder.
+    #[error(transparent)]
+    Output(#[from] crate::output::OutputError),
+    /// A file of this machine.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The result of a step of the build.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// An input is not what it should be.
+    Input,
+    /// The recipe, or how the program was called.
+    Usage,
+    /// This machine: I/O, a full disk, a missing tool.
+    Environment,
+}
+
+impl Error {
+    /// An I/O error with the file it is about.
+    pub fn io(path: impl AsRef<Path>, source: io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    /// An error of writing the root into the disk image at `disk`: a source that failed names itself.
+    pub(crate) fn root(disk: &Path, source: io::Error) -> Self {
+        let names_itself = source.get_ref().is_some_and(|inner| inner.is::<graven_image::erofs::SourceError>());
+        if names_itself { Self::Link(format!("the root file system: {source}")) } else { Self::io(disk, source) }
+    }
+
+    /// Whose fault this is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        use crate::output::OutputError;
+        match self {
+            Self::Source(error) if error.problem.is_environment() => Fault::Environment,
+            Self::Source(_) => Fault::Input,
+            Self::Io { .. } | Self::Output(OutputError::Io { .. } | OutputError::Busy(_)) => Fault::Environment,
+            Self::Recipe(graven_recipe::RecipeError::Read { .. }) => Fault::Environment,
+            _ => Fault::Usage,
+        }
+    }
+}
+
+fn refusals(all: &[Refusal]) -> String {
+    let mut text = String::from("this kernel cannot enforce what the image promises:");
+    for refusal in all {
+        text.push_str(&format!("\n  {}: {}\n      {}", refusal.name, refusal.why, refusal.remedy));
+    }
+    text.push_str("\nto accept one all the same: [kernel] accept.NAME = \"reason\"");
+    text
+}

@@ -1,0 +1,271 @@
+//! Link: kernel, initramfs and command line become one signed boot artefact.
+
+use graven_boot::cmdline::{self, CommandLine, PolicyPlacement};
+use graven_boot::initramfs::{Initramfs, compression_for};
+use graven_boot::sign::Answer;
+use graven_boot::pe::Image;
+use graven_boot::{authenticode, uki};
+use graven_handoff as handoff;
+use graven_handoff::{
+    Addition, Algorithm, Enforcement, Fec, Hardening, Init, KernelLockdown, ModuleParameter, Mount, MountSource, OnCorruption,
+    OnDamage, OnFailure, PartUuid, Plan, PolicyIdentity, PolicyVersion, Relaxation, Relaxed, Root, Verity,
+};
+use graven_verify::manifest::sha256_hex;
+use graven_recipe::{self as recipe, PolicyMode, Profile, Recipe, SecureBoot};
+
+use crate::assemble::Rootfs;
+use crate::error::{Error, Result};
+use crate::root::{BLOCK, RootImage};
+use crate::seal::{BoundPolicy, SealedRoot, Station};
+use crate::signers::Signers;
+
+/// Seconds that disks have to appear in.
+const WAIT_SECONDS: u32 = 30;
+
+/// A signed boot artefact: the end of the chain that the firmware checks.
+#[derive(Debug)]
+pub struct BootArtefact {
+    /// The signed UKI.
+    pub bytes: Vec<u8>,
+    /// Its Authenticode digest.
+    pub authenticode: [u8; 32],
+    /// The command line inside.
+    pub command_line: CommandLine,
+    /// Where the signed policy travels.
+    pub policy: PolicyPlacement,
+    /// The initramfs inside, before compression.
+    pub initramfs: Initramfs,
+    /// What it starts from.
+    pub stage0_sha256: String,
+}
+
+/// Makes and signs the UKI. What it binds, root hash and policy, is there already.
+///
+/// # Errors
+/// A command line that does not fit, a stub that is none, and what the signer says.
+pub fn link(
+    recipe: &Recipe,
+    rootfs: &Rootfs,
+    sealed: &SealedRoot,
+    bound: &BoundPolicy,
+    kernel: &[u8],
+    stub: &[u8],
+    stage0: &[u8],
+    signers: &Signers,
+) -> Result<Station<BootArtefact>> {
+    let root_hash = handoff::RootHash::new(sealed.image.root_hash.as_bytes()).map_err(link_error)?;
+    let extra: Vec<String> = recipe.kernel.command_line.iter().map(|word| word.value.clone()).collect();
+    let built = cmdline::build(&cmdline::Parts {
+        consoles: &recipe.target.consoles,
+        root_hash: &root_hash,
+        signed_policy: &bound.signed,
+        enforcement: enforcement(recipe),
+        lockdown: kernel_lockdown(recipe),
+        extra: &extra,
+        limit: &recipe.target.command_line,
+    })
+    .map_err(link_error)?;
+
+    let plan = plan(recipe, sealed, bound).render().map_err(link_error)?;
+    let initramfs = initramfs(rootfs, stage0, built.line.as_str(), &plan, built.policy, &bound.signed);
+    let compression = compression_for(&rootfs.kernel.config);
+    let compressed = initramfs.write_compressed(compression).map_err(link_error)?;
+    let unsigned = uki::build(&uki::Parts {
+        stub,
+        os_release: &os_release(recipe),
+        cmdline: built.line.as_str(),
+        uname: &rootfs.kernel.image.release,
+        initrd: &compressed,
+        linux: kernel,
+    })
+    .map_err(link_error)?;
+    Ok(match authenticode::sign(&unsigned, &*signers.boot).map_err(link_error)? {
+        Answer::Pending(request) => Station::Pending(vec![request]),
+        Answer::Signed(bytes) => Station::Done(BootArtefact {
+            authenticode: authenticode::digest(&Image::parse(&bytes).map_err(link_error)?),
+            bytes,
+            command_line: built.line,
+            policy: built.policy,
+            initramfs,
+            stage0_sha256: sha256_hex(stage0),
+        }),
+    })
+}
+
+fn link_error(error: impl std::fmt::Display) -> Error {
+    Error::Link(error.to_string())
+}
+
+/// `.osrel`: boot menus show it, and a verifier reads the profile from it.
+fn os_release(recipe: &Recipe) -> String {
+    let (name, version, profile) = (&recipe.name, recipe.version, recipe.profile);
+    format!(
+        "ID={}\nNAME=\"{name}\"\nVERSION_ID={version}\nIMAGE_ID={name}\nIMAGE_VERSION={version}\n\
+         PRETTY_NAME=\"{name} {version}\"\nVARIANT_ID={profile}\n",
+        name.to_lowercase()
+    )
+}
+
+fn enforcement(recipe: &Recipe) -> Enforcement {
+    match recipe.policy.mode {
+        PolicyMode::Enforce => Enforcement::Enforce,
+        PolicyMode::Audit => Enforcement::Audit,
+    }
+}
+
+fn kernel_lockdown(recipe: &Recipe) -> KernelLockdown {
+    match recipe.lockdown.relax.contains_key(&recipe::Relaxation::KernelLockdown) {
+        true => KernelLockdown::None,
+        false => KernelLockdown::Integrity,
+    }
+}
+
+/// What stage0 is told, beyond the command line.
+fn plan(recipe: &Recipe, sealed: &SealedRoot, bound: &BoundPolicy) -> Plan {
+    let version = bound.policy.version();
+    let development = match recipe.profile {
+        Profile::Release => "",
+        Profile::Development => " (development)",
+    };
+    Plan {
+        image: format!("{} {}{development}", recipe.name, recipe.version),
+        policy: PolicyIdentity {
+            name: bound.policy.name().to_string(),
+            version: PolicyVersion(version.major, version.minor, version.revision),
+        },
+        enforcement: enforcement(recipe),
+        secure_boot: match recipe.boot.secure_boot {
+            SecureBoot::Required => handoff::SecureBoot::Required,
+            SecureBoot::Optional => handoff::SecureBoot::NotRequired,
+        },
+        kernel_lockdown: kernel_lockdown(recipe),
+        security_modules: ["lockdown", "yama", "ipe"].map(str::to_owned).to_vec(),
+        additions: recipe.target.command_line.additions.iter().cloned().map(Addition::After).collect(),
+        module_parameters: vec![ModuleParameter {
+            module: "dm_verity".into(),
+            name: "require_signatures".into(),
+            value: "1".into(),
+        }],
+        wait_seconds: WAIT_SECONDS,
+        root: Root {
+            file_system: "erofs".into(),
+            options: String::new(),
+            signature_partition: signature_partition(&sealed.image),
+            verity: verity(&sealed.image),
+        },
+        mounts: mounts(recipe),
+        relaxed: relaxed(recipe),
+        hardening: if recipe.lockdown.exec_securebits { vec![Hardening::ExecSecurebits] } else { Vec::new() },
+        on_failure: match recipe.boot.on_failure {
+            recipe::OnFailure::Reboot => OnFailure::Reboot,
+            recipe::OnFailure::Poweroff => OnFailure::Poweroff,
+            recipe::OnFailure::Halt => OnFailure::Halt,
+        },
+        init: Init {
+            path: recipe.init.path.value.clone(),
+            arguments: recipe.init.args.clone(),
+            environment: vec![
+                ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
+                ("HOME".into(), "/".into()),
+                ("TERM".into(), "linux".into()),
+            ],
+        },
+    }
+}
+
+fn signature_partition(image: &RootImage) -> PartUuid {
+    let slot = image.places.slots[0];
+    PartUuid(*image.table.partitions[slot.signature].guid.as_bytes())
+}
+
+fn verity(image: &RootImage) -> Verity {
+    let params = &image.superblock.params;
+    Verity {
+        algorithm: Algorithm::Sha256,
+        data_block_size: params.data_block_size(),
+        hash_block_size: params.hash_block_size(),
+        data_blocks: params.data_blocks(),
+        hash_start: image.hash_area.tree_start / u64::from(BLOCK),
+        salt: params.salt().as_bytes().to_vec(),
+        superblock_uuid: PartUuid(*image.superblock.uuid.as_bytes()),
+        on_corruption: OnCorruption::Error,
+        fec: image.hash_area.parity.map(|parity| Fec {
+            roots: u8::try_from(parity.roots.get()).unwrap_or(u8::MAX),
+            blocks: parity.blocks,
+            start: parity.start / u64::from(BLOCK),
+            partition: None,
+        }),
+    }
+}
+
+/// The recipe's mounts; `/run` and `/tmp` are there without being asked for.
+fn mounts(recipe: &Recipe) -> Vec<Mount> {
+    let usual = [("/run", "mode=0755"), ("/tmp", "mode=1777")];
+    let tmpfs = |target: &str, options: &str| Mount {
+        source: MountSource::None,
+        target: target.into(),
+        file_system: "tmpfs".into(),
+        options: options.into(),
+        on_damage: OnDamage::Fail,
+    };
+    let stated = recipe.mounts.iter().map(|mount| {
+        let allowed = [(&mount.exec, "exec"), (&mount.suid, "suid"), (&mount.dev, "dev")];
+        let mut options: Vec<String> =
+            allowed.iter().filter(|(reason, _)| reason.is_some()).map(|(_, word)| (*word).to_owned()).collect();
+        options.extend(mount.size.map(|bytes| format!("size={bytes}")));
+        options.extend(mount.mode.map(|mode| format!("mode={mode:04o}")));
+        options.extend(mount.options.iter().cloned());
+        Mount { file_system: mount.fs_type.to_string(), ..tmpfs(&mount.target, &options.join(",")) }
+    });
+    let mut all: Vec<Mount> = usual
+        .iter()
+        .filter(|(target, _)| !recipe.mounts.iter().any(|mount| mount.target.value == *target))
+        .map(|(target, options)| tmpfs(target, options))
+        .collect();
+    all.extend(stated);
+    all
+}
+
+fn relaxed(recipe: &Recipe) -> Vec<Relaxed> {
+    let parts = recipe.lockdown.relax.iter();
+    parts
+        .filter_map(|(part, reason)| {
+            let what = match part {
+                recipe::Relaxation::Usermodehelper => Relaxation::HelperCapabilities,
+                recipe::Relaxation::MacAdmin => Relaxation::PolicyAdministration,
+                recipe::Relaxation::DeviceMapper => Relaxation::DeviceMapper,
+                recipe::Relaxation::Mdwe => Relaxation::WriteExecute,
+                recipe::Relaxation::Ptrace => Relaxation::Ptrace,
+                recipe::Relaxation::Memfd => Relaxation::ExecutableMemfd,
+                // These three are words of the command line.
+                recipe::Relaxation::KernelLockdown
+                | recipe::Relaxation::ProcMem
+                | recipe::Relaxation::Hibernation => return None,
+            };
+            Some(Relaxed { what, reason: reason.value.clone() })
+        })
+        .collect()
+}
+
+/// stage0, what it is told, and the modules that lie between the kernel and the root. Nothing else.
+fn initramfs(
+    rootfs: &Rootfs,
+    stage0: &[u8],
+    line: &str,
+    plan: &str,
+    placement: PolicyPlacement,
+    signed_policy: &[u8],
+) -> Initramfs {
+    let mut archive = Initramfs::for_stage0();
+    archive.file(handoff::initramfs::INIT, 0o755, stage0);
+    archive.file(handoff::initramfs::COMMAND_LINE, 0o444, line.as_bytes());
+    archive.file(handoff::initramfs::PLAN, 0o444, plan.as_bytes());
+    if placement == PolicyPlacement::Initramfs {
+        archive.file(handoff::initramfs::POLICY, 0o444, signed_policy);
+    }
+    for (index, module) in rootfs.modules.iter().enumerate() {
+        let name = handoff::initramfs::module_file(index, module.file_name());
+        archive.file(&format!("{}/{name}", handoff::initramfs::MODULES), 0o444, module.bytes.clone());
+    }
+    archive
+}

@@ -1,0 +1,256 @@
+//! Resolve: every input is found, hashed, opened and checked; nothing is written but the spool.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use graven_image::tree::{Content, Inode, Kind, Metadata, TreePath};
+use graven_recipe::{Content as FileContent, FileEntry, FilePattern, Loaded, Recipe, Source, SourceKind};
+use graven_sources::{Layer, Limits, Sha256, Spool, deb, dir, tar};
+use graven_verify::manifest::Input;
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::kernel::KernelFiles;
+
+/// All that an image is a function of, but the keys.
+#[derive(Debug)]
+pub struct Plan {
+    /// The recipe, for one target and profile.
+    pub recipe: Recipe,
+    /// Seconds since 1970 that stand for "now" everywhere in the image.
+    pub source_date: i64,
+    /// What the root is made of: packages, then sources, each in the recipe's order; later over earlier.
+    pub layers: Vec<Layer>,
+    /// The files of `[files]`, over all layers.
+    pub files: Vec<(TreePath, Inode)>,
+    /// The kernel, its configuration and its modules.
+    pub kernel: KernelFiles,
+    /// systemd's EFI stub.
+    pub stub: Vec<u8>,
+    /// Every input with its digest.
+    pub inputs: Vec<Input>,
+}
+
+/// What the caller says, besides the recipe.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// `SOURCE_DATE_EPOCH`: overrides the recipe's `source-date`.
+    pub source_date_epoch: Option<i64>,
+    /// A folder on a disk with room for everything that is unpacked.
+    pub spool: &'a Path,
+}
+
+/// Finds and opens all inputs of a recipe.
+///
+/// # Errors
+/// Inputs that are missing, damaged, hostile or for another architecture, and packages whose maintainer scripts the
+/// recipe has not accepted.
+pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan> {
+    let Loaded { recipe, files: recipe_files } = loaded;
+    let spool = Spool::new(circumstances.spool).map_err(|error| Error::io(circumstances.spool, error))?;
+
+    let ((packages, archives), (kernel, stub)) = rayon::join(
+        || rayon::join(|| packages(&recipe, &spool), || archives(&recipe, &spool)),
+        || rayon::join(|| KernelFiles::read(&recipe, &spool), || stub(&recipe, &spool)),
+    );
+    let (packages, archives, kernel, (stub, stub_input)) = (packages?, archives?, kernel?, stub?);
+
+    let layers = packages.iter().chain(archives.iter().flatten());
+    let newest = layers.filter_map(|(layer, _)| layer.newest_mtime).chain(kernel.newest_mtime).max();
+    let stated = recipe.source_date.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
+    let source_date = circumstances.source_date_epoch.or(stated).or(newest).ok_or_else(|| {
+        Error::Limit("no input has a time that could stand for the image's: give the recipe a `source-date`".into())
+    })?;
+
+    let mut plan = Plan { source_date, layers: Vec::new(), files: Vec::new(), kernel, stub, inputs: Vec::new(), recipe };
+    for path in &recipe_files {
+        plan.inputs.push(file_input("recipe", path)?);
+    }
+    for (layer, input) in packages {
+        plan.layers.push(layer);
+        plan.inputs.push(input);
+    }
+    for (source, archive) in plan.recipe.sources.iter().zip(archives) {
+        let (layer, input) = match archive {
+            Some(read) => read,
+            None => folder(source, source_date)?,
+        };
+        plan.layers.push(layer.below(&TreePath::parse(source.at.as_bytes())?)?);
+        plan.inputs.push(input);
+    }
+    for (path, entry) in &plan.recipe.files {
+        let (inode, input) = file(entry, source_date)?;
+        plan.files.push((TreePath::parse(path.as_bytes())?, inode));
+        plan.inputs.extend(input);
+    }
+    plan.inputs.extend(plan.kernel.inputs.iter().cloned());
+    plan.inputs.push(stub_input);
+    Ok(plan)
+}
+
+/// The files of all patterns, in the recipe's order, each once.
+pub(crate) fn matching(patterns: &[FilePattern]) -> Result<Vec<std::path::PathBuf>> {
+    let mut all = Vec::new();
+    for pattern in patterns {
+        for path in pattern.files()? {
+            if !all.contains(&path) {
+                all.push(path);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Reads packages side by side; each must be for the target's architecture or for all.
+pub(crate) fn read_packages(recipe: &Recipe, patterns: &[FilePattern], spool: &Spool) -> Result<Vec<deb::Package>> {
+    matching(patterns)?
+        .par_iter()
+        .map(|path| {
+            let package = deb::read(path, None, spool, &Limits::default())?;
+            let (found, wanted) = (package.control.architecture(), recipe.target.arch.debian());
+            if found != wanted && found != "all" {
+                return Err(Error::Limit(format!(
+                    "{}: a package for {found}, expected {wanted} (target {}) or all",
+                    path.display(),
+                    recipe.target.name
+                )));
+            }
+            Ok(package)
+        })
+        .collect()
+}
+
+fn packages(recipe: &Recipe, spool: &Spool) -> Result<Vec<(Layer, Input)>> {
+    let mut read = Vec::new();
+    for package in read_packages(recipe, &recipe.packages.local, spool)? {
+        refuse_scripts(recipe, &package)?;
+        let input = package_input(&package);
+        read.push((package.layer, input));
+    }
+    for name in recipe.packages.accept_scripts.keys() {
+        if !read.iter().any(|(_, input)| input.name.starts_with(&format!("{name}="))) {
+            return Err(Error::Limit(format!(
+                "accept-scripts.{name}: no package of this name is installed; take the line out"
+            )));
+        }
+    }
+    Ok(read)
+}
+
+/// What a maintainer script would have done is not done: that must be known and accepted.
+fn refuse_scripts(recipe: &Recipe, package: &deb::Package) -> Result<()> {
+    let scripts = &package.scripts;
+    if scripts.is_empty() || recipe.packages.accept_scripts.contains_key(package.control.package()) {
+        return Ok(());
+    }
+    let mut message = format!(
+        "package {} has maintainer scripts, which are never run: {}. Read them, do in the recipe what they would have \
+         done, then accept them: [packages] accept-scripts.{} = \"reason\"",
+        package.control.package(),
+        scripts.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+        package.control.package()
+    );
+    for (name, script) in scripts {
+        message.push_str(&format!("\n--- {name}\n{}", String::from_utf8_lossy(script)));
+    }
+    Err(Error::Limit(message))
+}
+
+pub(crate) fn package_input(package: &deb::Package) -> Input {
+    let sha256 = Some(package.sha256.to_string());
+    Input { kind: "deb".into(), name: format!("{}={}", package.control.package(), package.control.version()), sha256 }
+}
+
+/// Archives side by side; `None` stands for a folder, which is read once `source-date` is known.
+fn archives(recipe: &Recipe, spool: &Spool) -> Result<Vec<Option<(Layer, Input)>>> {
+    recipe
+        .sources
+        .par_iter()
+        .map(|source| {
+            let SourceKind::Tar { path, sha256 } = &source.kind else { return Ok(None) };
+            let name = file_name(&path.path);
+            let expected = sha256.as_ref().map(|digest| Sha256::from(digest.value));
+            let layer =
+                tar::read(&path.path, Some(Arc::from(name.as_str())), expected.as_ref(), spool, &Limits::default())?;
+            let sha256 = layer.sha256.map(|digest| digest.to_string());
+            Ok(Some((layer, Input { kind: "tar".into(), name, sha256 })))
+        })
+        .collect()
+}
+
+fn folder(source: &Source, source_date: i64) -> Result<(Layer, Input)> {
+    let (SourceKind::Dir { path } | SourceKind::Tar { path, .. }) = &source.kind;
+    let name = file_name(&path.path);
+    let metadata = match source.metadata {
+        graven_recipe::Metadata::Normalised => dir::Attributes::Normalised { mtime: source_date },
+        graven_recipe::Metadata::Keep => dir::Attributes::Kept,
+    };
+    let layer = dir::scan(&path.path, metadata, Some(Arc::from(name.as_str())))?;
+    Ok((layer, Input { kind: "dir".into(), name, sha256: None }))
+}
+
+/// A single file of `[files]`.
+fn file(entry: &FileEntry, source_date: i64) -> Result<(Inode, Option<Input>)> {
+    let (kind, default_mode, input) = match &entry.content {
+        FileContent::File(path) => {
+            let bytes = std::fs::read(&path.path).map_err(|error| Error::io(&path.path, error))?;
+            let executable = is_executable(&path.path)?;
+            let input = file_input("file", &path.path)?;
+            (Kind::File(Content::from_bytes(bytes)), if executable { 0o755 } else { 0o644 }, Some(input))
+        }
+        FileContent::Text(text) => (Kind::File(Content::from_bytes(text.as_bytes())), 0o644, None),
+        FileContent::Symlink(target) => (Kind::Symlink(target.as_bytes().into()), 0o777, None),
+        FileContent::Directory => (Kind::directory(), 0o755, None),
+    };
+    let metadata = Metadata {
+        mode: entry.mode.unwrap_or(default_mode),
+        uid: entry.owner.uid,
+        gid: entry.owner.gid,
+        mtime: source_date,
+        ..Metadata::default()
+    };
+    Ok((Inode { origin: Some(Arc::from("recipe")), ..Inode::new(metadata, kind) }, input))
+}
+
+fn is_executable(path: &Path) -> Result<bool> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
+    Ok(metadata.permissions().mode() & 0o100 != 0)
+}
+
+/// systemd's stub: a file, or a member of the package that brings it.
+fn stub(recipe: &Recipe, spool: &Spool) -> Result<(Vec<u8>, Input)> {
+    const LARGEST: u64 = 16 << 20;
+    let Some(pattern) = &recipe.boot.stub else {
+        return Err(Error::Limit(format!(
+            "target {} boots a UKI, which needs systemd's EFI stub: [boot] stub = \"systemd-boot-efi_*_{{arch}}.deb\"",
+            recipe.target.name
+        )));
+    };
+    let path = pattern.file()?;
+    if path.extension().is_none_or(|ending| ending != "deb") {
+        return Ok((std::fs::read(&path).map_err(|error| Error::io(&path, error))?, file_input("stub", &path)?));
+    }
+    let package = deb::read(&path, None, spool, &Limits::default())?;
+    let member = format!("/usr/lib/systemd/boot/efi/{}", recipe.target.arch.efi_stub_file());
+    let content = package.layer.member(&TreePath::parse(member.as_bytes())?).ok_or_else(|| {
+        Error::Limit(format!("{}: holds no {member}, the stub for target {}", path.display(), recipe.target.name))
+    })?;
+    if content.len > LARGEST {
+        return Err(Error::Limit(format!("{}: {member} is {} bytes, no stub is", path.display(), content.len)));
+    }
+    let mut bytes = vec![0; usize::try_from(content.len).unwrap_or_default()];
+    content.read_exact_at(&mut bytes, 0).map_err(|error| Error::io(&path, error))?;
+    Ok((bytes, Input { kind: "stub".into(), ..package_input(&package) }))
+}
+
+/// An input that is one file of this machine. Its folder is not named: the same bytes lie elsewhere next year.
+pub(crate) fn file_input(kind: &str, path: &Path) -> Result<Input> {
+    let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
+    let sha256 = Sha256::of(&file).map_err(|error| Error::io(path, error))?;
+    Ok(Input { kind: kind.into(), name: file_name(path), sha256: Some(sha256.to_string()) })
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}

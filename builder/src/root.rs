@@ -1,0 +1,149 @@
+//! Write: the root file system goes into its final place in the disk image and is hashed on its way there.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use graven_image::erofs::{self, FileRecord};
+use graven_image::gpt::Table;
+use graven_recipe::Recipe;
+use graven_verity::dm::{Params, RootHash, Salt, Superblock, TreeBuilder};
+use graven_verity::fec::{self, Roots};
+use graven_verity::hash::Algorithm;
+use graven_verity::io::{Concat, Window, WriteAt};
+use graven_verity::progress::Progress;
+
+use crate::assemble::Rootfs;
+use crate::error::{Error, Result};
+use crate::identity;
+use crate::layout::{self, Places};
+
+/// Bytes of a block, of the file system as of the tree: the one size that every kernel takes.
+pub const BLOCK: u32 = 4096;
+
+/// A root file system that lies on the disk, and the tree over it.
+#[derive(Debug)]
+pub struct RootImage {
+    /// The disk image; so far it holds the root file system and its tree.
+    pub disk: File,
+    /// Where everything lies.
+    pub table: Table,
+    /// Which entries of the table are what.
+    pub places: Places,
+    /// What the tree's superblock says.
+    pub superblock: Superblock,
+    /// The root of the tree.
+    pub root_hash: RootHash,
+    /// The tree's place in its partition, and the parity's.
+    pub hash_area: HashArea,
+    /// Every regular file, hashed.
+    pub files: Vec<FileRecord>,
+}
+
+/// What lies where in the verity partition, in bytes: superblock, tree, parity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashArea {
+    /// First byte of the tree.
+    pub tree_start: u64,
+    /// Length of the tree.
+    pub tree_bytes: u64,
+    /// Parity after it.
+    pub parity: Option<Parity>,
+}
+
+/// Forward error correction of data and tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parity {
+    /// Parity bytes a code word.
+    pub roots: Roots,
+    /// Data and hash blocks that it covers.
+    pub blocks: u64,
+    /// First byte in the verity partition.
+    pub start: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+impl HashArea {
+    /// The area for a tree of these parameters.
+    pub(crate) fn of(params: &Params, fec_roots: u8) -> Result<Self> {
+        let tree_start = u64::from(params.hash_block_size());
+        let tree_bytes = params.tree_bytes();
+        let parity = match fec_roots {
+            0 => None,
+            roots => {
+                let roots = Roots::new(u32::from(roots)).map_err(|error| Error::Limit(error.to_string()))?;
+                let blocks = params.data_blocks() + params.tree_blocks();
+                let bytes = fec::parity_bytes(blocks, BLOCK, roots)
+                    .ok_or_else(|| Error::Limit("the root is too large for parity".into()))?;
+                Some(Parity { roots, blocks, start: tree_start + tree_bytes, bytes })
+            }
+        };
+        Ok(Self { tree_start, tree_bytes, parity })
+    }
+
+    /// Length of the whole area in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.parity.map_or(self.tree_start + self.tree_bytes, |parity| parity.start + parity.bytes)
+    }
+}
+
+/// Writes `rootfs` to a new disk image at `path`: each source byte is read once, each output byte written once.
+///
+/// # Errors
+/// A tree that EROFS cannot hold, a root that does not fit its partition, a source that changed while it was read, and
+/// whatever the file system says.
+pub fn write(recipe: &Recipe, rootfs: &Rootfs, path: &Path, progress: &dyn Progress) -> Result<RootImage> {
+    let named = [recipe.name.as_str(), &recipe.version.to_string(), &recipe.target.name];
+    let options = erofs::Options {
+        uuid: identity::uuid("erofs", &named),
+        build_time: rootfs.source_date,
+        volume_name: String::new(),
+    };
+    let image = erofs::Image::plan(&rootfs.tree, &options)?;
+    let salt = match &recipe.verity.salt {
+        Some(bytes) => Salt::new(bytes),
+        None => identity::salt(&named),
+    };
+    let salt = salt.map_err(|error| Error::Limit(error.to_string()))?;
+    let params = tree_params(image.len(), salt)?;
+    let hash_area = HashArea::of(&params, recipe.verity.fec_roots)?;
+    let (table, places) = layout::plan(recipe, &named, image.len(), &params)?;
+
+    let writing = |source| Error::io(path, source);
+    let disk = File::options().read(true).write(true).create_new(true).open(path).map_err(writing)?;
+    disk.set_len(table.disk_bytes).map_err(writing)?;
+    let slot = &places.slots[0];
+    let part = |index: usize| {
+        let partition = &table.partitions[index];
+        Window::new(&disk, partition.start, partition.len)
+    };
+    let tree = Window::new(part(slot.verity), hash_area.tree_start, hash_area.tree_bytes);
+    let mut builder = TreeBuilder::new(params.clone(), tree);
+    let files = erofs::write(&image, &part(slot.root), &mut [&mut builder], progress)
+        .map_err(|source| Error::root(path, source))?;
+    let root_hash = builder.finish().map_err(writing)?;
+
+    let superblock = Superblock { uuid: identity::uuid("superblock", &[&root_hash.to_string()]), params };
+    part(slot.verity).write_all_at(&superblock.to_bytes(), 0).map_err(writing)?;
+    if let Some(parity) = &hash_area.parity {
+        let data = part(slot.root);
+        let tree = Window::new(part(slot.verity), hash_area.tree_start, hash_area.tree_bytes);
+        let message = Concat::new()
+            .then(&data, superblock.params.data_bytes())
+            .then(&tree, hash_area.tree_bytes);
+        let out = Window::new(part(slot.verity), parity.start, parity.bytes);
+        write_parity(parity, &message, &out, progress).map_err(writing)?;
+    }
+    Ok(RootImage { disk, table, places, superblock, root_hash, hash_area, files })
+}
+
+/// The parameters of every tree of ours over `bytes` of data, a multiple of a block.
+pub(crate) fn tree_params(bytes: u64, salt: Salt) -> Result<Params> {
+    Params::new(Algorithm::Sha256, BLOCK, BLOCK, bytes / u64::from(BLOCK), salt)
+        .map_err(|error| Error::Limit(error.to_string()))
+}
+
+fn write_parity(parity: &Parity, message: &Concat<'_>, out: &dyn WriteAt, progress: &dyn Progress) -> io::Result<()> {
+    fec::encode(message, parity.blocks, BLOCK, parity.roots, out, progress)
+}

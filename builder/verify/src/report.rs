@@ -1,0 +1,88 @@
+//! What a proof found: one line for each link of the chain, then one verdict.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// How a link stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Proved.
+    Ok,
+    /// Cannot be judged from the image; never to be read as ok.
+    Unproved,
+    /// Broken.
+    Bad,
+}
+
+/// One link of the chain, or one finding beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// Stable name in kebab-case: `boot-signature`, `command-line` …
+    pub name: &'static str,
+    /// How it stands.
+    pub state: State,
+    /// What was proved; or what was expected, what was found, and where.
+    pub detail: String,
+}
+
+/// Every link that could be looked at, in the order in which a machine would meet them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The links.
+    pub links: Vec<Link>,
+}
+
+impl Report {
+    /// A link that holds.
+    pub fn ok(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.add(name, State::Ok, detail);
+    }
+
+    /// A link that cannot be judged.
+    pub fn unproved(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.add(name, State::Unproved, detail);
+    }
+
+    /// A link that is broken.
+    pub fn bad(&mut self, name: &'static str, detail: impl Into<String>) {
+        self.add(name, State::Bad, detail);
+    }
+
+    fn add(&mut self, name: &'static str, state: State, detail: impl Into<String>) {
+        self.links.push(Link { name, state, detail: detail.into() });
+    }
+
+    /// The worst state of all links; an empty report proves nothing.
+    #[must_use]
+    pub fn verdict(&self) -> State {
+        self.links.iter().map(|link| link.state).max().unwrap_or(State::Unproved)
+    }
+
+    /// The links in that state.
+    pub fn in_state(&self, state: State) -> impl Iterator<Item = &Link> {
+        self.links.iter().filter(move |link| link.state == state)
+    }
+}
+
+impl fmt::Display for Report {
+    /// A line a link, then the verdict.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for link in &self.links {
+            let mark = match link.state {
+                State::Ok => "ok      ",
+                State::Unproved => "unproved",
+                State::Bad => "BAD     ",
+            };
+            writeln!(f, "{mark}  {:<20} {}", link.name, link.detail)?;
+        }
+        let count = |state| self.in_state(state).count();
+        match self.verdict() {
+            State::Ok => write!(f, "PROVED: all {} links hold", self.links.len()),
+            State::Unproved if self.links.is_empty() => write!(f, "NOT PROVED: nothing could be looked at"),
+            State::Unproved => write!(f, "NOT PROVED: {} of {} links unproved", count(State::Unproved), self.links.len()),
+            State::Bad => write!(f, "BAD: {} of {} links broken", count(State::Bad), self.links.len()),
+        }
+    }
+}
