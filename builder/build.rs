@@ -37,7 +37,8 @@ fn main() {
             None => build(arch, &repository, &out),
         };
         if let Some(program) = program {
-            let program = program.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+            let program =
+                program.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
             println!("cargo::rerun-if-changed={}", program.display());
             println!("cargo::rustc-cfg=stage0_{arch}");
             println!("cargo::rustc-env=GRAVEN_STAGE0_{upper}_FILE={}", program.display());

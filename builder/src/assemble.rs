@@ -28,7 +28,8 @@ const FOLDERS: [(&str, u16); 13] = [
     ("/home", 0o755),
 ];
 /// The merged /usr; links where no input brings a folder of that name.
-const LINKS: [(&str, &str); 4] = [("/bin", "usr/bin"), ("/sbin", "usr/sbin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64")];
+const LINKS: [(&str, &str); 4] =
+    [("/bin", "usr/bin"), ("/sbin", "usr/sbin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64")];
 /// Lists of a modules folder that go into the root as they are.
 const MODULE_LISTS: [&str; 4] = ["config", "modules.order", "modules.builtin", "modules.builtin.modinfo"];
 
@@ -88,7 +89,8 @@ pub fn assemble(plan: &mut Plan) -> Result<Rootfs> {
         tree.make_directories(&path, &own(0o755))?;
     }
 
-    let modules = modules::closure(&plan.kernel, &kernel.builtin, &for_initramfs(recipe)).map_err(kernel_error)?;
+    let modules =
+        modules::closure(&plan.kernel, &kernel.builtin, &for_initramfs(recipe)).map_err(kernel_error)?;
     carry_modules(&mut tree, recipe, &plan.kernel, &kernel, own(0o644))?;
     check_init(&tree, recipe)?;
     tree.clamp_mtimes(plan.source_date);
@@ -115,7 +117,10 @@ fn put(tree: &mut Tree, path: &str, bytes: Vec<u8>, metadata: Metadata) -> Resul
 
 /// What lies between the kernel and the root: the verified device, its file system, the target's disks.
 fn for_initramfs(recipe: &Recipe) -> Vec<Wanted> {
-    let mut wanted = vec![Wanted::required("dm_verity", "the verified root"), Wanted::required("erofs", "the root file system")];
+    let mut wanted = vec![
+        Wanted::required("dm_verity", "the verified root"),
+        Wanted::required("erofs", "the root file system"),
+    ];
     if recipe.boot.secure_boot == SecureBoot::Required {
         wanted.push(Wanted::required("efivarfs", "the check that Secure Boot is on"));
     }
@@ -153,7 +158,8 @@ fn carry_modules(
     };
     let carried = modules::closure(files, &kernel.builtin, &wanted).map_err(kernel_error)?;
     let folder = format!("/usr/lib/modules/{}", kernel.image.release);
-    let mut place = |name: &str, bytes: Vec<u8>| put(tree, &format!("{folder}/{name}"), bytes, metadata.clone());
+    let mut place =
+        |name: &str, bytes: Vec<u8>| put(tree, &format!("{folder}/{name}"), bytes, metadata.clone());
 
     let [config, order, builtin, builtin_modinfo] = MODULE_LISTS.map(|list| files.read(list).ok());
     for (name, bytes) in MODULE_LISTS.iter().zip([&config, &order, &builtin, &builtin_modinfo]) {

@@ -48,9 +48,8 @@ pub fn build(
         Station::Done(boot) => boot,
         Station::Pending(requests) => return Ok(Built::Pending(requests)),
     };
-    let manifest = deliver(
-        recipe, &rootfs, &sealed, &policy, &boot, kernel, stub, inputs, signers, whole, &staging,
-    )?;
+    let manifest =
+        deliver(recipe, &rootfs, &sealed, &policy, &boot, kernel, stub, inputs, signers, whole, &staging)?;
     staging.publish()?;
     Ok(Built::Image(Box::new(manifest)))
 }

@@ -11,7 +11,8 @@ use graven_image::fat;
 use graven_image::tree::{Kind, WalkEntry};
 use graven_recipe::{PolicyMode, Recipe};
 use graven_verify::manifest::{
-    self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Input, Manifest, Partition, Policy, Role, Root, sha256_hex,
+    self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Input, Manifest, Partition, Policy, Role,
+    Root, sha256_hex,
 };
 use graven_verity::fsverity;
 use graven_verity::io::Window;
@@ -23,10 +24,10 @@ use crate::error::{Error, Result};
 use crate::identity;
 use crate::kernel::KernelFiles;
 use crate::link::BootArtefact;
-use graven_handoff::hex::encode as hex;
 use crate::output::Staging;
 use crate::seal::{BoundPolicy, SealedRoot};
 use crate::signers::Signers;
+use graven_handoff::hex::encode as hex;
 
 /// Name of the disk image in the output folder.
 pub const DISK: &str = "disk.img";
@@ -81,7 +82,10 @@ pub fn deliver(
     let params = &image.superblock.params;
     let manifest = Manifest {
         format: FORMAT.into(),
-        graven: Builder { version: env!("CARGO_PKG_VERSION").into(), stage0_sha256: boot.stage0_sha256.clone() },
+        graven: Builder {
+            version: env!("CARGO_PKG_VERSION").into(),
+            stage0_sha256: boot.stage0_sha256.clone(),
+        },
         name: recipe.name.clone(),
         version: recipe.version.to_string(),
         target: recipe.target.name.clone(),
@@ -142,7 +146,8 @@ pub fn deliver(
         accepted: accepted(recipe, rootfs),
     };
 
-    let certificates = [("boot.crt", &signers.boot), ("policy.crt", &signers.policy), ("root.crt", &signers.root)];
+    let certificates =
+        [("boot.crt", &signers.boot), ("policy.crt", &signers.policy), ("root.crt", &signers.root)];
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
         ("manifest.json".into(), manifest.to_json().into_bytes()),
         ("policy.pol".into(), bound.text.clone()),
@@ -185,7 +190,9 @@ fn partitions(sealed: &SealedRoot) -> Vec<Partition> {
             return Role::Esp;
         }
         let filled = image.places.slots[0];
-        let is = |pick: fn(&crate::layout::Slot) -> usize| image.places.slots.iter().any(|slot| pick(slot) == index);
+        let is = |pick: fn(&crate::layout::Slot) -> usize| {
+            image.places.slots.iter().any(|slot| pick(slot) == index)
+        };
         match (is(|slot| slot.root), is(|slot| slot.verity)) {
             (true, _) if index == filled.root => Role::Root,
             (true, _) => Role::EmptyRoot,
@@ -278,8 +285,9 @@ fn describe(entry: &WalkEntry<'_>) -> serde_json::Value {
     }
     if !metadata.xattrs.is_empty() {
         let list = metadata.xattrs.iter();
-        value["xattrs"] =
-            list.map(|(name, bytes)| (String::from_utf8_lossy(name).into_owned(), json!(STANDARD.encode(bytes)))).collect();
+        value["xattrs"] = list
+            .map(|(name, bytes)| (String::from_utf8_lossy(name).into_owned(), json!(STANDARD.encode(bytes))))
+            .collect();
     }
     if let Some(origin) = &entry.inode.origin {
         value["origin"] = json!(**origin);

@@ -82,8 +82,13 @@ impl Error {
 
     /// An error of writing the root into the disk image at `disk`: a source that failed names itself.
     pub(crate) fn root(disk: &Path, source: io::Error) -> Self {
-        let names_itself = source.get_ref().is_some_and(|inner| inner.is::<graven_image::erofs::SourceError>());
-        if names_itself { Self::Link(format!("the root file system: {source}")) } else { Self::io(disk, source) }
+        let names_itself =
+            source.get_ref().is_some_and(|inner| inner.is::<graven_image::erofs::SourceError>());
+        if names_itself {
+            Self::Link(format!("the root file system: {source}"))
+        } else {
+            Self::io(disk, source)
+        }
     }
 
     /// Whose fault this is.
@@ -93,7 +98,9 @@ impl Error {
         match self {
             Self::Source(error) if error.problem.is_environment() => Fault::Environment,
             Self::Source(_) => Fault::Input,
-            Self::Io { .. } | Self::Output(OutputError::Io { .. } | OutputError::Busy(_)) => Fault::Environment,
+            Self::Io { .. } | Self::Output(OutputError::Io { .. } | OutputError::Busy(_)) => {
+                Fault::Environment
+            }
             Self::Recipe(graven_recipe::RecipeError::Read { .. }) => Fault::Environment,
             _ => Fault::Usage,
         }

@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn names_differ_where_anything_differs() {
-        let all = [uuid("a", &["b"]), uuid("a", &["c"]), uuid("b", &["b"]), uuid("a", &["b", ""]), uuid("ab", &[])];
+        let all =
+            [uuid("a", &["b"]), uuid("a", &["c"]), uuid("b", &["b"]), uuid("a", &["b", ""]), uuid("ab", &[])];
         for (index, one) in all.iter().enumerate() {
             assert!(all[..index].iter().all(|other| other != one));
         }

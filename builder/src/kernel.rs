@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use graven_boot::kernel::{Demands, Kernel, Parts, accept, assess};
 use graven_boot::compression::Compression;
+use graven_boot::kernel::{Demands, Kernel, Parts, accept, assess};
 use graven_boot::modules::ModuleFiles;
 use graven_image::tree::{Kind, Metadata, Tree, TreePath};
 use graven_recipe::{KernelSource, LocalPath, Recipe, SecureBoot};
@@ -57,8 +57,10 @@ impl KernelFiles {
                 let read = |path: &Path| std::fs::read(path).map_err(|error| Error::io(path, error));
                 let config_text = String::from_utf8(read(&config.path)?)
                     .map_err(|_| Error::Kernel(format!("{}: no text", config.path.display())))?;
-                let mut inputs =
-                    vec![plan::file_input("kernel", &vmlinuz.path)?, plan::file_input("kernel-config", &config.path)?];
+                let mut inputs = vec![
+                    plan::file_input("kernel", &vmlinuz.path)?,
+                    plan::file_input("kernel-config", &config.path)?,
+                ];
                 let (tree, modules) = match modules_dir {
                     Some(folder) => {
                         inputs.push(Input { kind: "dir".into(), name: "modules".into(), sha256: None });
@@ -77,7 +79,8 @@ impl KernelFiles {
         let mut images = Vec::new();
         for entry in tree.walk() {
             let path = String::from_utf8_lossy(&entry.path);
-            let is_image = (path.contains("/lib/modules/") && path.ends_with("/vmlinuz")) || path.starts_with("/boot/vmlinu");
+            let is_image = (path.contains("/lib/modules/") && path.ends_with("/vmlinuz"))
+                || path.starts_with("/boot/vmlinu");
             if is_image && matches!(entry.inode.kind, Kind::File(_)) {
                 images.push(path.into_owned());
             }
@@ -92,7 +95,10 @@ impl KernelFiles {
             Some(rest) => {
                 let release = rest.trim_start_matches(['z', 'x', '-']);
                 let folders = [format!("/usr/lib/modules/{release}"), format!("/lib/modules/{release}")];
-                (format!("/boot/config-{release}"), folders.into_iter().find(|folder| is_there(&tree, folder)))
+                (
+                    format!("/boot/config-{release}"),
+                    folders.into_iter().find(|folder| is_there(&tree, folder)),
+                )
             }
             None => {
                 let folder = image.trim_end_matches("/vmlinuz").to_owned();
@@ -131,7 +137,8 @@ impl KernelFiles {
             modules: self.module_compression(),
             lsm: None,
         };
-        let reasons = recipe.kernel.accept.iter().map(|(name, reason)| (name.clone(), reason.value.clone())).collect();
+        let reasons =
+            recipe.kernel.accept.iter().map(|(name, reason)| (name.clone(), reason.value.clone())).collect();
         let judged =
             accept(assess(&kernel, &demands), &reasons).map_err(|error| Error::Limit(error.to_string()))?;
         if !judged.remaining.is_empty() {
@@ -147,7 +154,10 @@ impl KernelFiles {
             Some(folder) => {
                 let builtin = folder.join(b"modules.builtin")?;
                 let modinfo = folder.join(b"modules.builtin.modinfo")?;
-                (text(&self.tree, &builtin.to_string())?, self.tree.read(&modinfo, LARGEST_TEXT).unwrap_or_default())
+                (
+                    text(&self.tree, &builtin.to_string())?,
+                    self.tree.read(&modinfo, LARGEST_TEXT).unwrap_or_default(),
+                )
             }
         };
         let parts = Parts {
@@ -171,7 +181,8 @@ impl ModuleFiles for KernelFiles {
         let Some(folder) = &self.modules else { return Vec::new() };
         let prefix = format!("{folder}/");
         let all = self.tree.walk().filter(|entry| matches!(entry.inode.kind, Kind::File(_)));
-        all.filter_map(|entry| Some(String::from_utf8(entry.path).ok()?.strip_prefix(&prefix)?.to_owned())).collect()
+        all.filter_map(|entry| Some(String::from_utf8(entry.path).ok()?.strip_prefix(&prefix)?.to_owned()))
+            .collect()
     }
 
     fn read(&self, below: &str) -> std::io::Result<Vec<u8>> {
@@ -226,9 +237,11 @@ pub fn summary(plan: &plan::Plan) -> Result<Summary> {
     let release = plan.kernel.parse()?.image.release;
     match plan.kernel.inspect(&plan.recipe) {
         Ok((_, accepted)) => Ok(Summary { release, accepted, refused: Vec::new() }),
-        Err(Error::Refused(all)) => {
-            Ok(Summary { release, accepted: BTreeMap::new(), refused: all.iter().map(ToString::to_string).collect() })
-        }
+        Err(Error::Refused(all)) => Ok(Summary {
+            release,
+            accepted: BTreeMap::new(),
+            refused: all.iter().map(ToString::to_string).collect(),
+        }),
         Err(other) => Err(other),
     }
 }

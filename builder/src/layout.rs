@@ -42,7 +42,12 @@ pub struct Slot {
 ///
 /// # Errors
 /// A root that does not fit the partition that the recipe gives it.
-pub(crate) fn plan(recipe: &Recipe, named: &[&str], root_bytes: u64, params: &Params) -> Result<(Table, Places)> {
+pub(crate) fn plan(
+    recipe: &Recipe,
+    named: &[&str],
+    root_bytes: u64,
+    params: &Params,
+) -> Result<(Table, Places)> {
     let slot_bytes = match &recipe.disk.root_size {
         Some(size) if size.value < root_bytes => {
             return Err(Error::Limit(format!(

@@ -2,16 +2,17 @@
 
 use graven_boot::cmdline::{self, CommandLine, PolicyPlacement};
 use graven_boot::initramfs::{Initramfs, compression_for};
-use graven_boot::sign::Answer;
 use graven_boot::pe::Image;
+use graven_boot::sign::Answer;
 use graven_boot::{authenticode, uki};
 use graven_handoff as handoff;
 use graven_handoff::{
-    Addition, Algorithm, Enforcement, Fec, Hardening, Init, KernelLockdown, ModuleParameter, Mount, MountSource, OnCorruption,
-    OnDamage, OnFailure, PartUuid, Plan, PolicyIdentity, PolicyVersion, Relaxation, Relaxed, Root, Verity,
+    Addition, Algorithm, Enforcement, Fec, Hardening, Init, KernelLockdown, ModuleParameter, Mount,
+    MountSource, OnCorruption, OnDamage, OnFailure, PartUuid, Plan, PolicyIdentity, PolicyVersion,
+    Relaxation, Relaxed, Root, Verity,
 };
-use graven_verify::manifest::sha256_hex;
 use graven_recipe::{self as recipe, PolicyMode, Profile, Recipe, SecureBoot};
+use graven_verify::manifest::sha256_hex;
 
 use crate::assemble::Rootfs;
 use crate::error::{Error, Result};
@@ -210,8 +211,11 @@ fn mounts(recipe: &Recipe) -> Vec<Mount> {
     };
     let stated = recipe.mounts.iter().map(|mount| {
         let allowed = [(&mount.exec, "exec"), (&mount.suid, "suid"), (&mount.dev, "dev")];
-        let mut options: Vec<String> =
-            allowed.iter().filter(|(reason, _)| reason.is_some()).map(|(_, word)| (*word).to_owned()).collect();
+        let mut options: Vec<String> = allowed
+            .iter()
+            .filter(|(reason, _)| reason.is_some())
+            .map(|(_, word)| (*word).to_owned())
+            .collect();
         options.extend(mount.size.map(|bytes| format!("size={bytes}")));
         options.extend(mount.mode.map(|mode| format!("mode={mode:04o}")));
         options.extend(mount.options.iter().cloned());

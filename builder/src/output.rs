@@ -136,7 +136,11 @@ fn lock_folder(folder: &Path) -> io::Result<File> {
 fn clear(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?
+        } else {
+            fs::remove_file(entry.path())?
+        }
     }
     Ok(())
 }
@@ -167,8 +171,9 @@ fn refuse_foreign(target: &Path) -> Result<(), OutputError> {
 
 /// A manifest of another version of ours: its fields are unknown, its format's name is not.
 fn is_older_manifest(text: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(text)
-        .is_ok_and(|json| json["format"].as_str().is_some_and(|format| format.starts_with("graven-manifest-")))
+    serde_json::from_str::<serde_json::Value>(text).is_ok_and(|json| {
+        json["format"].as_str().is_some_and(|format| format.starts_with("graven-manifest-"))
+    })
 }
 
 #[cfg(test)]

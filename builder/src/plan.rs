@@ -59,10 +59,13 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     let newest = layers.filter_map(|(layer, _)| layer.newest_mtime).chain(kernel.newest_mtime).max();
     let stated = recipe.source_date.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
     let source_date = circumstances.source_date_epoch.or(stated).or(newest).ok_or_else(|| {
-        Error::Limit("no input has a time that could stand for the image's: give the recipe a `source-date`".into())
+        Error::Limit(
+            "no input has a time that could stand for the image's: give the recipe a `source-date`".into(),
+        )
     })?;
 
-    let mut plan = Plan { source_date, layers: Vec::new(), files: Vec::new(), kernel, stub, inputs: Vec::new(), recipe };
+    let mut plan =
+        Plan { source_date, layers: Vec::new(), files: Vec::new(), kernel, stub, inputs: Vec::new(), recipe };
     for path in &recipe_files {
         plan.inputs.push(file_input("recipe", path)?);
     }
@@ -102,7 +105,11 @@ pub(crate) fn matching(patterns: &[FilePattern]) -> Result<Vec<std::path::PathBu
 }
 
 /// Reads packages side by side; each must be for the target's architecture or for all.
-pub(crate) fn read_packages(recipe: &Recipe, patterns: &[FilePattern], spool: &Spool) -> Result<Vec<deb::Package>> {
+pub(crate) fn read_packages(
+    recipe: &Recipe,
+    patterns: &[FilePattern],
+    spool: &Spool,
+) -> Result<Vec<deb::Package>> {
     matching(patterns)?
         .par_iter()
         .map(|path| {
@@ -158,7 +165,11 @@ fn refuse_scripts(recipe: &Recipe, package: &deb::Package) -> Result<()> {
 
 pub(crate) fn package_input(package: &deb::Package) -> Input {
     let sha256 = Some(package.sha256.to_string());
-    Input { kind: "deb".into(), name: format!("{}={}", package.control.package(), package.control.version()), sha256 }
+    Input {
+        kind: "deb".into(),
+        name: format!("{}={}", package.control.package(), package.control.version()),
+        sha256,
+    }
 }
 
 /// Archives side by side; `None` stands for a folder, which is read once `source-date` is known.
@@ -170,8 +181,13 @@ fn archives(recipe: &Recipe, spool: &Spool) -> Result<Vec<Option<(Layer, Input)>
             let SourceKind::Tar { path, sha256 } = &source.kind else { return Ok(None) };
             let name = file_name(&path.path);
             let expected = sha256.as_ref().map(|digest| Sha256::from(digest.value));
-            let layer =
-                tar::read(&path.path, Some(Arc::from(name.as_str())), expected.as_ref(), spool, &Limits::default())?;
+            let layer = tar::read(
+                &path.path,
+                Some(Arc::from(name.as_str())),
+                expected.as_ref(),
+                spool,
+                &Limits::default(),
+            )?;
             let sha256 = layer.sha256.map(|digest| digest.to_string());
             Ok(Some((layer, Input { kind: "tar".into(), name, sha256 })))
         })
@@ -229,15 +245,26 @@ fn stub(recipe: &Recipe, spool: &Spool) -> Result<(Vec<u8>, Input)> {
     };
     let path = pattern.file()?;
     if path.extension().is_none_or(|ending| ending != "deb") {
-        return Ok((std::fs::read(&path).map_err(|error| Error::io(&path, error))?, file_input("stub", &path)?));
+        return Ok((
+            std::fs::read(&path).map_err(|error| Error::io(&path, error))?,
+            file_input("stub", &path)?,
+        ));
     }
     let package = deb::read(&path, None, spool, &Limits::default())?;
     let member = format!("/usr/lib/systemd/boot/efi/{}", recipe.target.arch.efi_stub_file());
     let content = package.layer.member(&TreePath::parse(member.as_bytes())?).ok_or_else(|| {
-        Error::Limit(format!("{}: holds no {member}, the stub for target {}", path.display(), recipe.target.name))
+        Error::Limit(format!(
+            "{}: holds no {member}, the stub for target {}",
+            path.display(),
+            recipe.target.name
+        ))
     })?;
     if content.len > LARGEST {
-        return Err(Error::Limit(format!("{}: {member} is {} bytes, no stub is", path.display(), content.len)));
+        return Err(Error::Limit(format!(
+            "{}: {member} is {} bytes, no stub is",
+            path.display(),
+            content.len
+        )));
     }
     let mut bytes = vec![0; usize::try_from(content.len).unwrap_or_default()];
     content.read_exact_at(&mut bytes, 0).map_err(|error| Error::io(&path, error))?;

@@ -129,9 +129,8 @@ pub fn write(recipe: &Recipe, rootfs: &Rootfs, path: &Path, progress: &dyn Progr
     if let Some(parity) = &hash_area.parity {
         let data = part(slot.root);
         let tree = Window::new(part(slot.verity), hash_area.tree_start, hash_area.tree_bytes);
-        let message = Concat::new()
-            .then(&data, superblock.params.data_bytes())
-            .then(&tree, hash_area.tree_bytes);
+        let message =
+            Concat::new().then(&data, superblock.params.data_bytes()).then(&tree, hash_area.tree_bytes);
         let out = Window::new(part(slot.verity), parity.start, parity.bytes);
         write_parity(parity, &message, &out, progress).map_err(writing)?;
     }
@@ -144,6 +143,11 @@ pub(crate) fn tree_params(bytes: u64, salt: Salt) -> Result<Params> {
         .map_err(|error| Error::Limit(error.to_string()))
 }
 
-fn write_parity(parity: &Parity, message: &Concat<'_>, out: &dyn WriteAt, progress: &dyn Progress) -> io::Result<()> {
+fn write_parity(
+    parity: &Parity,
+    message: &Concat<'_>,
+    out: &dyn WriteAt,
+    progress: &dyn Progress,
+) -> io::Result<()> {
     fec::encode(message, parity.blocks, BLOCK, parity.roots, out, progress)
 }

@@ -48,7 +48,11 @@ pub struct BoundPolicy {
 ///
 /// # Errors
 /// What the signers say, or a disk that cannot be written.
-pub fn seal(recipe: &Recipe, mut image: RootImage, signers: &Signers) -> Result<Station<(SealedRoot, BoundPolicy)>> {
+pub fn seal(
+    recipe: &Recipe,
+    mut image: RootImage,
+    signers: &Signers,
+) -> Result<Station<(SealedRoot, BoundPolicy)>> {
     let policy = policy(recipe, &image)?;
     let text = policy.render();
     let root_hash = image.root_hash.to_string();

@@ -7,5 +7,6 @@
 pub mod audit;
 pub mod console;
 pub mod guest;
+pub mod image;
 pub mod inputs;
 pub mod oracle;

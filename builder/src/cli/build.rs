@@ -159,7 +159,8 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
         Some(folder) => folder.clone(),
         None => development_keys(&out)?,
     };
-    let signers = Signers::uefi(&keys, Some(arguments.answers.as_deref().unwrap_or(&pending))).map_err(Error::from)?;
+    let signers =
+        Signers::uefi(&keys, Some(arguments.answers.as_deref().unwrap_or(&pending))).map_err(Error::from)?;
     let staging = Staging::open(&out).map_err(Error::from)?;
     let plan = arguments.choice.plan(target, staging.folder())?;
     let whole = if arguments.sha256 { WholeSha256::Yes } else { WholeSha256::No };

@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use graven_targets::Target;
 use clap::{CommandFactory, Parser, Subcommand};
+use graven_targets::Target;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,10 +124,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 }
 
 fn targets(json: bool) -> Outcome {
-    let all: Vec<Target> = Target::names()
-        .map(Target::named)
-        .collect::<Result<_, _>>()
-        .map_err(Status::Usage.because())?;
+    let all: Vec<Target> =
+        Target::names().map(Target::named).collect::<Result<_, _>>().map_err(Status::Usage.because())?;
     if json {
         let list: Vec<_> = all
             .iter()

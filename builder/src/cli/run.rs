@@ -51,7 +51,8 @@ impl From<RunError> for Failure {
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let image = disk_of(&arguments.image);
-    let mut machine = Machine::new(&image).memory_mib(arguments.memory).cpus(arguments.cpus).arguments(&arguments.qemu);
+    let mut machine =
+        Machine::new(&image).memory_mib(arguments.memory).cpus(arguments.cpus).arguments(&arguments.qemu);
     if arguments.network {
         machine = machine.network();
     }
@@ -77,7 +78,11 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         machine = machine.enrol(enrolment(certificate)?);
     }
     let ended = machine.run()?;
-    if ended.success() { Ok(Status::Good) } else { Err(Status::Environment.because()(anyhow!("QEMU ended with {ended}"))) }
+    if ended.success() {
+        Ok(Status::Good)
+    } else {
+        Err(Status::Environment.because()(anyhow!("QEMU ended with {ended}")))
+    }
 }
 
 /// The certificate as PK, KEK and db: nothing else boots, nobody else can change that.

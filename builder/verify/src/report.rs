@@ -81,7 +81,9 @@ impl fmt::Display for Report {
         match self.verdict() {
             State::Ok => write!(f, "PROVED: all {} links hold", self.links.len()),
             State::Unproved if self.links.is_empty() => write!(f, "NOT PROVED: nothing could be looked at"),
-            State::Unproved => write!(f, "NOT PROVED: {} of {} links unproved", count(State::Unproved), self.links.len()),
+            State::Unproved => {
+                write!(f, "NOT PROVED: {} of {} links unproved", count(State::Unproved), self.links.len())
+            }
             State::Bad => write!(f, "BAD: {} of {} links broken", count(State::Bad), self.links.len()),
         }
     }

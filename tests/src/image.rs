@@ -1,0 +1,127 @@
+//! Images for tests, made by the program that users run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use graven::run::{Enrolment, Machine};
+use graven_boot::enrol::certificate_list;
+use graven_boot::x509::Certificate;
+
+use crate::inputs;
+
+/// The `graven` program of this very source, built on first use in the profile of the tests.
+pub fn graven() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let output = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "--quiet",
+                "--locked",
+                "--workspace",
+                "--bin",
+                "graven",
+                "--message-format",
+                "json",
+            ])
+            .current_dir(inputs::project())
+            .output()
+            .expect("cargo can be started");
+        assert!(
+            output.status.success(),
+            "cargo build -p graven: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let messages = String::from_utf8_lossy(&output.stdout);
+        let executable = messages
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+            .find(|path| path.file_name().is_some_and(|name| name == "graven"));
+        executable.expect("cargo names the program that it built")
+    })
+}
+
+/// Runs `graven` with these arguments and waits for its end.
+pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    Command::new(graven()).args(arguments).output().expect("graven can be started")
+}
+
+/// A folder of its own for a test, gone when the value is.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder can be made")
+}
+
+/// This process's folder below the target folder, for what its tests share. Those of processes that are gone are removed.
+fn scratch() -> &'static Path {
+    static SCRATCH: OnceLock<PathBuf> = OnceLock::new();
+    SCRATCH.get_or_init(|| {
+        let all = graven().with_file_name("graven-tests");
+        for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+            if !Path::new("/proc").join(entry.file_name()).exists() {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let own = all.join(std::process::id().to_string());
+        std::fs::create_dir_all(&own).expect("the target folder takes folders");
+        own
+    })
+}
+
+/// Release keys, one set for all tests of a process.
+pub fn keys() -> &'static Path {
+    static KEYS: OnceLock<PathBuf> = OnceLock::new();
+    KEYS.get_or_init(|| new_keys("Tests"))
+}
+
+/// A stranger's keys, likewise.
+pub fn strangers_keys() -> &'static Path {
+    static KEYS: OnceLock<PathBuf> = OnceLock::new();
+    KEYS.get_or_init(|| new_keys("Stranger"))
+}
+
+fn new_keys(name: &str) -> PathBuf {
+    let keys = scratch().join(format!("keys-{name}"));
+    let output = run([Path::new("keys"), Path::new("new"), &keys, Path::new("--name"), Path::new(name)]);
+    assert!(output.status.success(), "graven keys new: {}", String::from_utf8_lossy(&output.stderr));
+    keys
+}
+
+/// Builds `recipe` for `qemu-x86_64` with [`keys`] into `out`; panics with the program's words where it fails.
+pub fn build(recipe: &Path, out: &Path, more: &[&str]) {
+    let output = try_build(recipe, out, keys(), more);
+    assert!(output.status.success(), "graven build: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs `graven build` for `qemu-x86_64`.
+pub fn try_build(recipe: &Path, out: &Path, keys: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(graven());
+    command.arg("build").arg(recipe).args(["--target", "qemu-x86_64"]).args(more);
+    command.arg("--keys").arg(keys).arg("--out").arg(out);
+    command.output().expect("graven can be started")
+}
+
+/// `recipes/minimal`, built once for all tests of a process: its output folder.
+pub fn minimal() -> &'static Path {
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let out = scratch().join("minimal");
+        build(&inputs::project().join("recipes/minimal"), &out, &[]);
+        out
+    })
+}
+
+/// A machine with the disk of this output folder and [`keys`]' db certificate enrolled as PK, KEK and db.
+pub fn machine(out: &Path) -> Machine {
+    machine_trusting(out, keys())
+}
+
+/// A machine that trusts another set of keys.
+pub fn machine_trusting(out: &Path, keys: &Path) -> Machine {
+    let disk = if out.is_dir() { out.join(graven::deliver::DISK) } else { out.to_owned() };
+    let pem = std::fs::read(keys.join("db.crt")).expect("the keys have a db certificate");
+    let certificate = Certificate::read_all(&pem).expect("it is a certificate").remove(0);
+    let list = certificate_list(uuid::Uuid::nil(), &certificate).expect("it fits a signature list");
+    Machine::new(disk).enrol(Enrolment { pk: list.clone(), kek: list.clone(), db: list })
+}

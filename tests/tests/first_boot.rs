@@ -1,0 +1,23 @@
+//! `recipes/minimal`, built by the program, boots under Secure Boot with its policy enforced.
+
+use graven_tests::guest::{BOOT, Guest};
+use graven_tests::{audit, image};
+
+#[test]
+fn minimal_boots_enforced_under_secure_boot() {
+    let mut guest = Guest::start(&image::machine(image::minimal()));
+    let log = guest.expect("minimal: up", BOOT);
+    assert!(log.contains("secureboot: Secure boot enabled"), "the firmware enforces");
+    for step in 1..=8 {
+        assert!(log.contains(&format!("graven: stage0: step {step}/8 ")), "stage0 takes step {step}");
+    }
+    let changes: Vec<_> =
+        audit::records(&log).into_iter().filter(|record| record.kind == audit::IPE_CONFIG_CHANGE).collect();
+    assert_eq!(changes.len(), 1, "one policy is activated: {changes:?}");
+    assert_eq!(changes[0].get("new_active_pol_name"), "minimal");
+
+    guest.expect("# ", BOOT);
+    guest.succeed("mount -t securityfs securityfs /sys/kernel/security 2>/dev/null; true");
+    assert_eq!(guest.succeed("cat /sys/kernel/security/ipe/enforce").trim(), "1");
+    assert_eq!(guest.succeed("ls /sys/kernel/security/ipe/policies").trim(), "minimal");
+}
