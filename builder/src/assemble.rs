@@ -91,7 +91,7 @@ pub fn assemble(plan: &mut Plan) -> Result<Rootfs> {
 
     let modules =
         modules::closure(&plan.kernel, &kernel.builtin, &for_initramfs(recipe)).map_err(kernel_error)?;
-    carry_modules(&mut tree, recipe, &plan.kernel, &kernel, own(0o644))?;
+    carry_modules(&mut tree, recipe, &plan.kernel, &kernel, &own(0o644))?;
     check_init(&tree, recipe)?;
     tree.clamp_mtimes(plan.source_date);
     Ok(Rootfs { tree, kernel, modules, accepted, source_date: plan.source_date })
@@ -128,11 +128,11 @@ fn for_initramfs(recipe: &Recipe) -> Vec<Wanted> {
     wanted
 }
 
-fn drivers(recipe: &Recipe) -> impl Iterator<Item = Wanted> {
+fn drivers(recipe: &Recipe) -> Vec<Wanted> {
     let by = format!("target {}", recipe.target.name);
     let required = recipe.target.drivers.required.iter().map(|name| Wanted::required(name.as_str(), &by));
     let optional = recipe.target.drivers.optional.iter().map(|name| Wanted::optional(name.as_str(), &by));
-    required.chain(optional).collect::<Vec<_>>().into_iter()
+    required.chain(optional).collect()
 }
 
 /// The modules of the root, and depmod's index over just those.
@@ -141,7 +141,7 @@ fn carry_modules(
     recipe: &Recipe,
     files: &KernelFiles,
     kernel: &Kernel,
-    metadata: Metadata,
+    metadata: &Metadata,
 ) -> Result<()> {
     if files.modules.is_none() {
         return Ok(());
@@ -153,7 +153,7 @@ fn carry_modules(
         }
         Modules::Listed(listed) => {
             let listed = listed.iter().map(|name| Wanted::required(name.as_str(), &name.place.to_string()));
-            drivers(recipe).chain(listed).collect()
+            drivers(recipe).into_iter().chain(listed).collect()
         }
     };
     let carried = modules::closure(files, &kernel.builtin, &wanted).map_err(kernel_error)?;

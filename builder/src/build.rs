@@ -38,18 +38,16 @@ pub fn build(
 ) -> Result<Built> {
     refuse_mixed_keys(&plan, signers)?;
     let rootfs = assemble(&mut plan)?;
-    let Plan { recipe, kernel, stub, inputs, .. } = &plan;
-    let image = root::write(recipe, &rootfs, &staging.folder().join(DISK), progress)?;
-    let (sealed, policy) = match seal(recipe, image, signers)? {
+    let image = root::write(&plan.recipe, &rootfs, &staging.folder().join(DISK), progress)?;
+    let (sealed, policy) = match seal(&plan.recipe, image, signers)? {
         Station::Done(done) => done,
         Station::Pending(requests) => return Ok(Built::Pending(requests)),
     };
-    let boot = match link(recipe, &rootfs, &sealed, &policy, &kernel.image, stub, stage0, signers)? {
+    let boot = match link(&plan, &rootfs, sealed, policy, stage0, signers)? {
         Station::Done(boot) => boot,
         Station::Pending(requests) => return Ok(Built::Pending(requests)),
     };
-    let manifest =
-        deliver(recipe, &rootfs, &sealed, &policy, &boot, kernel, stub, inputs, signers, whole, &staging)?;
+    let manifest = deliver(&plan, &rootfs, &boot, signers, whole, &staging)?;
     staging.publish()?;
     Ok(Built::Image(Box::new(manifest)))
 }

@@ -11,8 +11,8 @@ use graven_image::fat;
 use graven_image::tree::{Kind, WalkEntry};
 use graven_recipe::{PolicyMode, Recipe};
 use graven_verify::manifest::{
-    self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Input, Manifest, Partition, Policy, Role,
-    Root, sha256_hex,
+    self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Manifest, Partition, Policy, Role, Root,
+    sha256_hex,
 };
 use graven_verity::fsverity;
 use graven_verity::io::Window;
@@ -22,10 +22,10 @@ use sha2::{Digest, Sha256};
 use crate::assemble::Rootfs;
 use crate::error::{Error, Result};
 use crate::identity;
-use crate::kernel::KernelFiles;
 use crate::link::BootArtefact;
 use crate::output::Staging;
-use crate::seal::{BoundPolicy, SealedRoot};
+use crate::plan::Plan;
+use crate::seal::SealedRoot;
 use crate::signers::Signers;
 use graven_handoff::hex::encode as hex;
 
@@ -45,20 +45,16 @@ pub enum WholeSha256 {
 ///
 /// # Errors
 /// A boot artefact that does not fit the EFI system partition, and whatever the file system says.
-#[expect(clippy::too_many_arguments, reason = "each station's value is passed, no bag of everything")]
 pub fn deliver(
-    recipe: &Recipe,
+    plan: &Plan,
     rootfs: &Rootfs,
-    sealed: &SealedRoot,
-    bound: &BoundPolicy,
     boot: &BootArtefact,
-    kernel: &KernelFiles,
-    stub: &[u8],
-    inputs: &[Input],
     signers: &Signers,
     whole: WholeSha256,
     staging: &Staging,
 ) -> Result<Manifest> {
+    let Plan { recipe, kernel, stub, inputs, .. } = plan;
+    let BootArtefact { sealed, bound, .. } = boot;
     let image = &sealed.image;
     let disk_path = staging.folder().join(DISK);
     let esp_file = format!("EFI/BOOT/{}", recipe.target.arch.efi_boot_file());
@@ -142,7 +138,7 @@ pub fn deliver(
             size: boot.bytes.len() as u64,
             sha256: sha256_hex(&boot.bytes),
         }],
-        inputs: inputs.to_vec(),
+        inputs: inputs.clone(),
         accepted: accepted(recipe, rootfs),
     };
 

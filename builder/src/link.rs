@@ -16,6 +16,7 @@ use graven_verify::manifest::sha256_hex;
 
 use crate::assemble::Rootfs;
 use crate::error::{Error, Result};
+use crate::plan;
 use crate::root::{BLOCK, RootImage};
 use crate::seal::{BoundPolicy, SealedRoot, Station};
 use crate::signers::Signers;
@@ -23,9 +24,13 @@ use crate::signers::Signers;
 /// Seconds that disks have to appear in.
 const WAIT_SECONDS: u32 = 30;
 
-/// A signed boot artefact: the end of the chain that the firmware checks.
+/// A signed boot artefact: the link that the firmware checks, with all that it binds.
 #[derive(Debug)]
 pub struct BootArtefact {
+    /// The root file system.
+    pub sealed: SealedRoot,
+    /// The policy.
+    pub bound: BoundPolicy,
     /// The signed UKI.
     pub bytes: Vec<u8>,
     /// Its Authenticode digest.
@@ -45,15 +50,14 @@ pub struct BootArtefact {
 /// # Errors
 /// A command line that does not fit, a stub that is none, and what the signer says.
 pub fn link(
-    recipe: &Recipe,
+    inputs: &plan::Plan,
     rootfs: &Rootfs,
-    sealed: &SealedRoot,
-    bound: &BoundPolicy,
-    kernel: &[u8],
-    stub: &[u8],
+    sealed: SealedRoot,
+    bound: BoundPolicy,
     stage0: &[u8],
     signers: &Signers,
 ) -> Result<Station<BootArtefact>> {
+    let recipe = &inputs.recipe;
     let root_hash = handoff::RootHash::new(sealed.image.root_hash.as_bytes()).map_err(link_error)?;
     let extra: Vec<String> = recipe.kernel.command_line.iter().map(|word| word.value.clone()).collect();
     let built = cmdline::build(&cmdline::Parts {
@@ -67,17 +71,17 @@ pub fn link(
     })
     .map_err(link_error)?;
 
-    let plan = plan(recipe, sealed, bound).render().map_err(link_error)?;
+    let plan = plan(recipe, &sealed, &bound).render().map_err(link_error)?;
     let initramfs = initramfs(rootfs, stage0, built.line.as_str(), &plan, built.policy, &bound.signed);
     let compression = compression_for(&rootfs.kernel.config);
     let compressed = initramfs.write_compressed(compression).map_err(link_error)?;
     let unsigned = uki::build(&uki::Parts {
-        stub,
+        stub: &inputs.stub,
         os_release: &os_release(recipe),
         cmdline: built.line.as_str(),
         uname: &rootfs.kernel.image.release,
         initrd: &compressed,
-        linux: kernel,
+        linux: &inputs.kernel.image,
     })
     .map_err(link_error)?;
     Ok(match authenticode::sign(&unsigned, &*signers.boot).map_err(link_error)? {
@@ -89,6 +93,8 @@ pub fn link(
             policy: built.policy,
             initramfs,
             stage0_sha256: sha256_hex(stage0),
+            sealed,
+            bound,
         }),
     })
 }
