@@ -12,7 +12,7 @@ use graven_verify::manifest::Input;
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::plan;
+use crate::inputs::{file_input, package_input, read_packages};
 
 /// Largest kernel image that is taken, in bytes.
 const LARGEST_IMAGE: u64 = 256 << 20;
@@ -46,8 +46,8 @@ impl KernelFiles {
             KernelSource::Packages(patterns) => {
                 let mut tree = empty_tree();
                 let (mut inputs, mut newest_mtime) = (Vec::new(), None);
-                for package in plan::read_packages(recipe, patterns, spool)? {
-                    inputs.push(plan::package_input(&package));
+                for package in read_packages(recipe, patterns, spool)? {
+                    inputs.push(package_input(&package));
                     newest_mtime = newest_mtime.max(package.layer.newest_mtime);
                     package.layer.apply(&mut tree)?;
                 }
@@ -57,10 +57,8 @@ impl KernelFiles {
                 let read = |path: &Path| std::fs::read(path).map_err(|error| Error::io(path, error));
                 let config_text = String::from_utf8(read(&config.path)?)
                     .map_err(|_| Error::Kernel(format!("{}: no text", config.path.display())))?;
-                let mut inputs = vec![
-                    plan::file_input("kernel", &vmlinuz.path)?,
-                    plan::file_input("kernel-config", &config.path)?,
-                ];
+                let mut inputs =
+                    vec![file_input("kernel", &vmlinuz.path)?, file_input("kernel-config", &config.path)?];
                 let (tree, modules) = match modules_dir {
                     Some(folder) => {
                         inputs.push(Input { kind: "dir".into(), name: "modules".into(), sha256: None });
@@ -229,13 +227,13 @@ pub struct Summary {
     pub refused: Vec<String>,
 }
 
-/// Inspects the kernel of a plan without stopping at what the build would refuse.
+/// Inspects a kernel without stopping at what the build would refuse.
 ///
 /// # Errors
 /// Files that are no kernel, or another architecture's.
-pub fn summary(plan: &plan::Plan) -> Result<Summary> {
-    let release = plan.kernel.parse()?.image.release;
-    match plan.kernel.inspect(&plan.recipe) {
+pub fn summary(kernel: &KernelFiles, recipe: &Recipe) -> Result<Summary> {
+    let release = kernel.parse()?.image.release;
+    match kernel.inspect(recipe) {
         Ok((_, accepted)) => Ok(Summary { release, accepted, refused: Vec::new() }),
         Err(Error::Refused(all)) => Ok(Summary {
             release,

@@ -6,8 +6,8 @@ use graven_verity::dm::{Params, RootHash};
 use uuid::{Uuid, uuid};
 
 use crate::error::{Error, Result};
+use crate::hash_area::{BLOCK, HashArea, tree_params};
 use crate::identity;
-use crate::root::{BLOCK, HashArea, tree_params};
 
 /// GPT type of the EFI system partition.
 pub const ESP_TYPE: Uuid = uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");

@@ -16,8 +16,9 @@ use graven_verify::manifest::sha256_hex;
 
 use crate::assemble::Rootfs;
 use crate::error::{Error, Result};
+use crate::hash_area::BLOCK;
 use crate::plan;
-use crate::root::{BLOCK, RootImage};
+use crate::root::RootImage;
 use crate::seal::{BoundPolicy, SealedRoot, Station};
 use crate::signers::Signers;
 

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use graven_image::tree::{Content, Inode, Kind, Metadata, TreePath};
-use graven_recipe::{Content as FileContent, FileEntry, FilePattern, Loaded, Recipe, Source, SourceKind};
+use graven_recipe::{Content as FileContent, FileEntry, Loaded, Recipe, Source, SourceKind};
 use graven_sources::{Layer, Limits, Sha256, Spool, deb, dir, tar};
 use graven_verify::manifest::Input;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::inputs::{file_input, file_name, package_input, read_packages};
 use crate::kernel::KernelFiles;
 
 /// All that an image is a function of, but the keys.
@@ -91,42 +92,6 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     Ok(plan)
 }
 
-/// The files of all patterns, in the recipe's order, each once.
-pub(crate) fn matching(patterns: &[FilePattern]) -> Result<Vec<std::path::PathBuf>> {
-    let mut all = Vec::new();
-    for pattern in patterns {
-        for path in pattern.files()? {
-            if !all.contains(&path) {
-                all.push(path);
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// Reads packages side by side; each must be for the target's architecture or for all.
-pub(crate) fn read_packages(
-    recipe: &Recipe,
-    patterns: &[FilePattern],
-    spool: &Spool,
-) -> Result<Vec<deb::Package>> {
-    matching(patterns)?
-        .par_iter()
-        .map(|path| {
-            let package = deb::read(path, None, spool, &Limits::default())?;
-            let (found, wanted) = (package.control.architecture(), recipe.target.arch.debian());
-            if found != wanted && found != "all" {
-                return Err(Error::Limit(format!(
-                    "{}: a package for {found}, expected {wanted} (target {}) or all",
-                    path.display(),
-                    recipe.target.name
-                )));
-            }
-            Ok(package)
-        })
-        .collect()
-}
-
 fn packages(recipe: &Recipe, spool: &Spool) -> Result<Vec<(Layer, Input)>> {
     let mut read = Vec::new();
     for package in read_packages(recipe, &recipe.packages.local, spool)? {
@@ -161,15 +126,6 @@ fn refuse_scripts(recipe: &Recipe, package: &deb::Package) -> Result<()> {
         message.push_str(&format!("\n--- {name}\n{}", String::from_utf8_lossy(script)));
     }
     Err(Error::Limit(message))
-}
-
-pub(crate) fn package_input(package: &deb::Package) -> Input {
-    let sha256 = Some(package.sha256.to_string());
-    Input {
-        kind: "deb".into(),
-        name: format!("{}={}", package.control.package(), package.control.version()),
-        sha256,
-    }
 }
 
 /// Archives side by side; `None` stands for a folder, which is read once `source-date` is known.
@@ -269,15 +225,4 @@ fn stub(recipe: &Recipe, spool: &Spool) -> Result<(Vec<u8>, Input)> {
     let mut bytes = vec![0; usize::try_from(content.len).unwrap_or_default()];
     content.read_exact_at(&mut bytes, 0).map_err(|error| Error::io(&path, error))?;
     Ok((bytes, Input { kind: "stub".into(), ..package_input(&package) }))
-}
-
-/// An input that is one file of this machine. Its folder is not named: the same bytes lie elsewhere next year.
-pub(crate) fn file_input(kind: &str, path: &Path) -> Result<Input> {
-    let file = std::fs::File::open(path).map_err(|error| Error::io(path, error))?;
-    let sha256 = Sha256::of(&file).map_err(|error| Error::io(path, error))?;
-    Ok(Input { kind: kind.into(), name: file_name(path), sha256: Some(sha256.to_string()) })
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -236,7 +236,7 @@ pub(crate) fn plan(arguments: &PlanArguments) -> Outcome {
 
 fn show(plan: &Plan, json: bool) -> Result<String, Failure> {
     let recipe = &plan.recipe;
-    let kernel = summary(plan)?;
+    let kernel = summary(&plan.kernel, recipe)?;
     if json {
         let value = serde_json::json!({
             "name": recipe.name,
