@@ -50,6 +50,21 @@ impl Report {
         self.add(name, State::Bad, detail);
     }
 
+    /// A link that is broken if there are problems, and holds otherwise.
+    pub(crate) fn judge(&mut self, name: &'static str, problems: &[String], detail: impl Into<String>) {
+        if problems.is_empty() {
+            self.ok(name, detail);
+        } else {
+            self.bad(name, problems.join("; "));
+        }
+    }
+
+    /// The link of that name.
+    #[must_use]
+    pub fn link(&self, name: &str) -> Option<&Link> {
+        self.links.iter().find(|link| link.name == name)
+    }
+
     fn add(&mut self, name: &'static str, state: State, detail: impl Into<String>) {
         self.links.push(Link { name, state, detail: detail.into() });
     }

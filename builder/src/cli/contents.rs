@@ -1,0 +1,159 @@
+//! `graven inspect`, `graven cat` and `graven extract`: looking into an image. Nothing is proved by it.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use graven_image::tree::Kind;
+use graven_verify::extract::{self, ExtractError, Selected, Selection};
+use graven_verify::{Contents, ContentsError, inspect};
+
+use super::run::disk_of;
+use super::verify::open;
+use super::{Failure, Outcome, Status, print};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: graven inspect out/acme-fw-2.4.1-x86_64-uefi\n\n\
+    Shows what the image says of itself. Whether it is true is for `graven verify` to say.")]
+pub(crate) struct InspectArguments {
+    /// The disk image, or the output folder of a build.
+    image: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  graven cat out/acme-fw-2.4.1-x86_64-uefi /etc/os-release\n  \
+    graven cat disk.img cmdline\n  graven cat disk.img initramfs:/graven/plan\n\n\
+    WHAT is a path of the root, initramfs:/PATH, esp:/PATH, or one of: uki, kernel, initrd, cmdline, osrel, stage0,\n\
+    plan, policy, policy.p7b, root.p7s; esp, root, root-verity, root-verity-sig for raw partitions.")]
+pub(crate) struct CatArguments {
+    /// The disk image, or the output folder of a build.
+    image: PathBuf,
+    /// What to print.
+    what: Selection,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  graven extract out/acme-fw-2.4.1-x86_64-uefi / --to root/\n  \
+    graven extract disk.img / --tar --to root.tar\n  graven extract disk.img uki --to acme.efi\n\n\
+    WHAT is as in `graven cat`. A folder is copied as an unprivileged user can have it, without owners, extended\n\
+    attributes, set-uid bits and device nodes; --tar keeps them all.")]
+pub(crate) struct ExtractArguments {
+    /// The disk image, or the output folder of a build.
+    image: PathBuf,
+    /// What to copy.
+    what: Selection,
+    /// Where to; must not exist. With --tar, `-` is standard output.
+    #[arg(long, value_name = "DEST")]
+    to: PathBuf,
+    /// Write a tar archive (pax).
+    #[arg(long)]
+    tar: bool,
+}
+
+impl From<ContentsError> for Failure {
+    fn from(error: ContentsError) -> Self {
+        let status = if is_broken_medium(&error) { Status::Environment } else { Status::Bad };
+        Self { status, error: error.into() }
+    }
+}
+
+impl From<ExtractError> for Failure {
+    fn from(error: ExtractError) -> Self {
+        let status = match &error {
+            ExtractError::Name(..) | ExtractError::Path(_) | ExtractError::Exists(_) => Status::Usage,
+            ExtractError::Io { .. } => Status::Environment,
+            ExtractError::Contents(error) if is_broken_medium(error) => Status::Environment,
+            _ => Status::Bad,
+        };
+        Self { status, error: error.into() }
+    }
+}
+
+/// Whether reading itself failed, rather than what was read being wrong.
+fn is_broken_medium(error: &ContentsError) -> bool {
+    use graven_image::{erofs, fat, gpt};
+    matches!(
+        error,
+        ContentsError::Table(gpt::Error::Io { .. })
+            | ContentsError::Fat(fat::Error::Io { .. })
+            | ContentsError::Root(erofs::ReadError::Io { .. })
+    )
+}
+
+pub(crate) fn inspect(arguments: &InspectArguments) -> Outcome {
+    let summary = inspect::inspect(&contents(&arguments.image)?)?;
+    if arguments.json {
+        let json = serde_json::to_string_pretty(&summary).map_err(Status::Environment.because())?;
+        print(&format!("{json}\n"))?;
+    } else {
+        print(&format!("{summary}\n"))?;
+    }
+    Ok(Status::Good)
+}
+
+pub(crate) fn cat(arguments: &CatArguments) -> Outcome {
+    let contents = contents(&arguments.image)?;
+    let selected = extract::select(&contents, &arguments.what)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = extract::print(&selected, &mut out);
+    let written = written.and_then(|()| out.flush().map_err(|source| io_error("standard output", source)));
+    match written {
+        // A reader that went away early is no error.
+        Err(ExtractError::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(Status::Good)
+        }
+        written => Ok(written.map(|()| Status::Good)?),
+    }
+}
+
+pub(crate) fn extract(arguments: &ExtractArguments) -> Outcome {
+    let contents = contents(&arguments.image)?;
+    let selected = extract::select(&contents, &arguments.what)?;
+    match &selected {
+        Selected::Tree(tree, id) if arguments.tar => {
+            if arguments.to == Path::new("-") {
+                extract::to_tar(tree, *id, BufWriter::new(io::stdout().lock()))?;
+                return Ok(Status::Good);
+            }
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&arguments.to);
+            let file = file.map_err(|source| match source.kind() {
+                io::ErrorKind::AlreadyExists => ExtractError::Exists(arguments.to.clone()),
+                _ => io_error(&arguments.to.display().to_string(), source),
+            })?;
+            extract::to_tar(tree, *id, BufWriter::new(file))?;
+        }
+        _ if arguments.tar => {
+            let hint = "--tar makes an archive of a folder or file of a file system: give its path";
+            return Err(Status::Usage.because()(anyhow!(hint)));
+        }
+        Selected::Tree(tree, id) if matches!(tree.inode(*id).kind, Kind::Directory(_)) => {
+            let done = extract::to_folder(tree, *id, &arguments.to)?;
+            let (files, directories, symlinks) = (done.files, done.directories, done.symlinks);
+            print(&format!(
+                "{}: {files} files, {directories} directories, {symlinks} symbolic links\n",
+                arguments.to.display()
+            ))?;
+            if !done.skipped.is_empty() {
+                eprintln!("graven: left out, --tar keeps them: {}", done.skipped.join(", "));
+            }
+        }
+        Selected::Tree(tree, id) => {
+            extract::to_folder(tree, *id, &arguments.to)?;
+        }
+        Selected::Bytes(_) | Selected::Partition(_) => extract::to_new_file(&selected, &arguments.to)?,
+    }
+    Ok(Status::Good)
+}
+
+fn contents(image: &Path) -> Result<Contents, Failure> {
+    Ok(Contents::open(open(&disk_of(image))?)?)
+}
+
+fn io_error(what: &str, source: io::Error) -> ExtractError {
+    ExtractError::Io { what: what.to_owned(), source }
+}

@@ -1,0 +1,170 @@
+//! `graven verify`.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use graven::deliver::DISK;
+use graven::stage0;
+use graven_handoff::hex;
+use graven_targets::Arch;
+use graven_verify::manifest::Manifest;
+use graven_verify::report::{Report, State};
+use graven_verify::{CertificatesError, Disk, Options, Role, Trust, prove, read_certificates};
+use sha2::{Digest, Sha256};
+
+use super::progress::Bar;
+use super::run::disk_of;
+use super::{Failure, Outcome, Status, print};
+
+/// Bytes that a manifest may have.
+const MOST_MANIFEST_BYTES: u64 = 64 << 20;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: graven verify out/acme-fw-2.4.1-x86_64-uefi --trust keys/db.crt\n\n\
+    Every link of the chain is reported, then one verdict. Exit status 0: all hold; 1: one is broken or cannot be judged.")]
+pub(crate) struct Arguments {
+    /// The disk image, or the output folder of a build.
+    image: PathBuf,
+    /// Certificates (PEM or DER), or folders of them, that may vouch for boot artefact, policy and root hash.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    trust: Vec<PathBuf>,
+    /// Certificates that may vouch for the boot artefact only.
+    #[arg(long, value_name = "PATH")]
+    trust_boot: Vec<PathBuf>,
+    /// Certificates that may vouch for the policy only.
+    #[arg(long, value_name = "PATH")]
+    trust_policy: Vec<PathBuf>,
+    /// Certificates that may vouch for the root hash only.
+    #[arg(long, value_name = "PATH")]
+    trust_root: Vec<PathBuf>,
+    /// Take development images and development keys.
+    #[arg(long)]
+    allow_development: bool,
+    /// A stage0 that may be in the image, besides those that this graven carries.
+    #[arg(long, value_name = "FILE")]
+    stage0: Vec<PathBuf>,
+    /// The same by its SHA-256.
+    #[arg(long, value_name = "HEX", value_parser = sha256)]
+    stage0_sha256: Vec<[u8; 32]>,
+    /// The manifest to hold the image against; without it, the manifest.json beside disk.img.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<CertificatesError> for Failure {
+    fn from(error: CertificatesError) -> Self {
+        let status = match error {
+            CertificatesError::Io { .. } => Status::Environment,
+            _ => Status::Usage,
+        };
+        Self { status, error: error.into() }
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let path = disk_of(&arguments.image);
+    let disk = open(&path)?;
+    let trust = trust(arguments)?;
+    if trust.is_empty() {
+        let hint = "nothing is trusted, so nothing can be proved: give the certificates with --trust PATH";
+        return Err(Status::Usage.because()(anyhow!(hint)));
+    }
+    let manifest = manifest(arguments, &path)?;
+    let bar = Bar::bytes("verifying");
+    let options = Options {
+        allow_development: arguments.allow_development,
+        stage0: known_stage0(arguments)?,
+        progress: &bar,
+    };
+    let mut report = prove(&disk, manifest.as_ref().and_then(|read| read.as_ref().ok()), &trust, &options);
+    drop(bar);
+    if let Some(Err(problem)) = manifest {
+        report.bad("manifest", problem);
+    }
+    print(&if arguments.json { json(&report) } else { format!("{report}\n") })?;
+    Ok(if report.verdict() == State::Ok { Status::Good } else { Status::Bad })
+}
+
+/// Opens an image for reading.
+pub(super) fn open(path: &Path) -> Result<Disk, Failure> {
+    let file = File::open(path)
+        .with_context(|| format!("opening {}", path.display()))
+        .map_err(Status::Environment.because())?;
+    Ok(Arc::new(file))
+}
+
+fn json(report: &Report) -> String {
+    let value = serde_json::json!({ "verdict": report.verdict(), "links": report.links });
+    format!("{value:#}\n")
+}
+
+fn trust(arguments: &Arguments) -> Result<Trust, Failure> {
+    let by_role: [(&[PathBuf], &[Role]); 4] = [
+        (&arguments.trust, &Role::ALL),
+        (&arguments.trust_boot, &[Role::Boot]),
+        (&arguments.trust_policy, &[Role::Policy]),
+        (&arguments.trust_root, &[Role::Root]),
+    ];
+    let mut trust = Trust::default();
+    for (paths, roles) in by_role {
+        for path in paths {
+            for certificate in read_certificates(path)? {
+                trust.add(certificate, roles);
+            }
+        }
+    }
+    Ok(trust)
+}
+
+/// SHA-256 of every stage0 that this program carries, and of those given.
+fn known_stage0(arguments: &Arguments) -> Result<Vec<[u8; 32]>, Failure> {
+    let mut known: Vec<[u8; 32]> = Vec::new();
+    for arch in Arch::ALL {
+        known.extend(stage0::carried(arch).ok().map(|program| <[u8; 32]>::from(Sha256::digest(program))));
+    }
+    for path in &arguments.stage0 {
+        let program = fs::read(path)
+            .with_context(|| format!("reading the stage0 {}", path.display()))
+            .map_err(Status::Environment.because())?;
+        known.push(Sha256::digest(program).into());
+    }
+    known.extend(&arguments.stage0_sha256);
+    Ok(known)
+}
+
+fn sha256(text: &str) -> Result<[u8; 32], String> {
+    let bytes = hex::decode(&text.to_ascii_lowercase()).and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| "expected 64 hexadecimal digits".to_owned())
+}
+
+/// The manifest, or why what is there is none. A manifest that is not there is no fault unless it was asked for.
+fn manifest(arguments: &Arguments, disk: &Path) -> Result<Option<Result<Manifest, String>>, Failure> {
+    let beside = disk.with_file_name("manifest.json");
+    let path = match &arguments.manifest {
+        Some(path) => path,
+        None if disk.file_name().is_some_and(|name| name == DISK) => &beside,
+        None => return Ok(None),
+    };
+    let failed = |error: io::Error| {
+        Status::Environment.because()(anyhow!(error).context(format!("reading {}", path.display())))
+    };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.manifest.is_none() => {
+            return Ok(None);
+        }
+        Err(error) => return Err(failed(error)),
+        Ok(metadata) if metadata.len() > MOST_MANIFEST_BYTES => {
+            return Ok(Some(Err(format!("{} has {} bytes", path.display(), metadata.len()))));
+        }
+        Ok(_) => {}
+    }
+    let bytes = fs::read(path).map_err(failed)?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("{} is no text", path.display()));
+    Ok(Some(text.and_then(|text| Manifest::from_json(&text).map_err(|error| error.to_string()))))
+}

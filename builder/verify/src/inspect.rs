@@ -1,0 +1,316 @@
+//! What is inside an image, in words and as JSON. Nothing is proved by it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use graven_boot::authenticode;
+use graven_boot::pkcs7::SignedData;
+use graven_handoff::{self as handoff, VerityDevices, hex};
+use graven_image::tree::Kind;
+use serde::Serialize;
+
+use crate::contents::{Contents, ContentsError};
+use crate::links::shown;
+use crate::manifest::{InitramfsEntry, sha256_hex};
+
+/// An image described.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Architecture, by the partition types.
+    pub arch: String,
+    /// GPT's disk GUID.
+    pub disk_guid: String,
+    /// In the order of the table.
+    pub partitions: Vec<PartitionSummary>,
+    /// Files on the EFI system partition.
+    pub esp: Vec<FileSummary>,
+    /// The boot artefact.
+    pub boot: BootSummary,
+    /// Words of the command line, in order.
+    pub command_line: Vec<String>,
+    /// Length of the whole line in bytes.
+    pub command_line_bytes: usize,
+    /// Entries of the initramfs.
+    pub initramfs: Vec<InitramfsEntry>,
+    /// stage0's plan, its text.
+    pub plan: String,
+    /// The IPE policy, its text.
+    pub policy: String,
+    /// How the policy's signature names its signer.
+    pub policy_signer: String,
+    /// dm-verity root hash on the command line.
+    pub root_hash: String,
+    /// How the root hash's signature names its signer.
+    pub root_signer: String,
+    /// The root file system.
+    pub root: RootSummary,
+}
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionSummary {
+    /// GPT name.
+    pub name: String,
+    /// What it is for.
+    pub role: &'static str,
+    /// GPT type.
+    pub type_uuid: String,
+    /// PARTUUID.
+    pub uuid: String,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Attribute bits.
+    pub attributes: String,
+}
+
+/// A file of the EFI system partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileSummary {
+    /// Its path.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The boot artefact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BootSummary {
+    /// Where it lies.
+    pub path: String,
+    /// Bytes.
+    pub size: usize,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Authenticode digest, where it can be computed.
+    pub authenticode: Option<String>,
+    /// Each signature: how it names its signer, and the certificates that it carries.
+    pub signatures: Vec<SignatureSummary>,
+    /// PE sections: name and bytes.
+    pub sections: Vec<(String, usize)>,
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// SHA-256 of the section `.linux`.
+    pub kernel_sha256: String,
+    /// SHA-256 of `/init`.
+    pub stage0_sha256: String,
+    /// os-release: keys and values.
+    pub os_release: BTreeMap<String, String>,
+}
+
+/// One Authenticode signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SignatureSummary {
+    /// As the message names him.
+    pub signer: String,
+    /// Subject and SHA-256 of each certificate inside.
+    pub certificates: Vec<(String, String)>,
+}
+
+/// The root file system and its tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RootSummary {
+    /// UUID of the EROFS.
+    pub uuid: String,
+    /// Bytes of the file system.
+    pub bytes: u64,
+    /// How many there are of each kind of file.
+    pub files: BTreeMap<&'static str, u64>,
+    /// Bytes of all regular files, each counted once.
+    pub content_bytes: u64,
+    /// Hash algorithm.
+    pub algorithm: String,
+    /// Hexadecimal.
+    pub salt: String,
+    /// Data blocks.
+    pub data_blocks: u64,
+    /// Bytes of each.
+    pub data_block_size: u32,
+    /// The device-mapper table that stage0 loads, devices by PARTUUID.
+    pub table: String,
+}
+
+/// Describes an image.
+///
+/// # Errors
+/// The first part that cannot be read: then [`prove`](crate::prove()) tells more.
+pub fn inspect(contents: &Contents) -> Result<Summary, ContentsError> {
+    let layout = contents.layout();
+    let boot = contents.boot()?;
+    let signature = contents.root_signature()?;
+    let reader = contents.root()?;
+    let tree = reader.tree()?;
+    let verity = &boot.plan.root.verity;
+
+    let mut files: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let (mut content_bytes, mut seen) = (0u64, std::collections::BTreeSet::new());
+    for entry in tree.walk().filter(|entry| seen.insert(entry.id)) {
+        *files.entry(entry.inode.kind.noun()).or_default() += 1;
+        if let Kind::File(content) = &entry.inode.kind {
+            content_bytes = content_bytes.saturating_add(content.len);
+        }
+    }
+
+    let role = |partition: &graven_image::gpt::Partition| match partition {
+        p if *p == layout.esp => "EFI system partition",
+        p if *p == layout.root => "root file system",
+        p if *p == layout.verity => "hash tree",
+        p if *p == layout.signature => "root hash signature",
+        p if layout.empty.contains(p) => "empty slot",
+        _ => "other",
+    };
+    let partitions = layout.table.partitions.iter().map(|partition| PartitionSummary {
+        name: shown(&partition.name),
+        role: role(partition),
+        type_uuid: partition.type_guid.to_string(),
+        uuid: partition.guid.to_string(),
+        offset: partition.start,
+        size: partition.len,
+        attributes: format!("{:#018x}", partition.attributes),
+    });
+    let data = format!("PARTUUID={}", layout.root.guid);
+    let hash = format!("PARTUUID={}", layout.verity.guid);
+    let devices = VerityDevices { data: &data, hash: &hash, fec: &hash };
+    let sectors = verity.data_sectors().unwrap_or_default();
+    let table =
+        format!("0 {sectors} verity {}", verity.table(&boot.binding.root_hash, devices, "graven:root"));
+
+    let esp = contents.esp()?;
+    let os_release = boot.os_release.lines().filter_map(|line| line.split_once('='));
+    Ok(Summary {
+        arch: layout.arch.to_string(),
+        disk_guid: layout.table.disk_guid.to_string(),
+        partitions: partitions.collect(),
+        esp: esp
+            .entries()
+            .iter()
+            .filter(|entry| entry.kind == graven_image::fat::EntryKind::File)
+            .map(|entry| FileSummary { path: shown(&entry.path), size: entry.size.into() })
+            .collect(),
+        boot: BootSummary {
+            path: layout.boot_path(),
+            size: boot.bytes.len(),
+            sha256: sha256_hex(&boot.bytes),
+            authenticode: graven_boot::pe::Image::parse(&boot.bytes)
+                .ok()
+                .map(|image| hex::encode(&authenticode::digest(&image))),
+            signatures: signatures(&boot.bytes),
+            sections: boot.sections.clone(),
+            kernel_release: shown(&boot.uname),
+            kernel_sha256: sha256_hex(&boot.kernel),
+            stage0_sha256: sha256_hex(&contents_of(&boot.initramfs, handoff::initramfs::INIT)),
+            os_release: os_release.map(|(key, value)| (shown(key), shown(value.trim_matches('"')))).collect(),
+        },
+        command_line: handoff::words(&boot.command_line).map(printable).collect(),
+        command_line_bytes: boot.command_line.len(),
+        initramfs: InitramfsEntry::list(&boot.initramfs),
+        plan: printable(&boot.plan.render().unwrap_or_default()),
+        policy: printable(&String::from_utf8_lossy(&boot.policy)),
+        policy_signer: signer(&boot.signed_policy),
+        root_hash: boot.binding.root_hash.to_string(),
+        root_signer: signer(&signature.message),
+        root: RootSummary {
+            uuid: reader.uuid().to_string(),
+            bytes: reader.bytes(),
+            files,
+            content_bytes,
+            algorithm: verity.algorithm.to_string(),
+            salt: hex::encode(&verity.salt),
+            data_blocks: verity.data_blocks,
+            data_block_size: verity.data_block_size,
+            table,
+        },
+    })
+}
+
+/// Text without control characters other than newlines: it goes to a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+fn contents_of(initramfs: &graven_boot::initramfs::Initramfs, path: &str) -> Vec<u8> {
+    match initramfs.get(path).map(|entry| &entry.kind) {
+        Some(graven_boot::initramfs::Kind::File(contents)) => contents.clone(),
+        _ => Vec::new(),
+    }
+}
+
+fn signer(message: &[u8]) -> String {
+    match SignedData::parse(message) {
+        Ok(message) => printable(&message.signer().to_string()),
+        Err(error) => printable(&format!("unreadable: {error}")),
+    }
+}
+
+fn signatures(bytes: &[u8]) -> Vec<SignatureSummary> {
+    let signatures = authenticode::signatures(bytes).unwrap_or_default();
+    let summary = signatures.iter().map(|signature| {
+        let message = signature.message();
+        let certificates = message.certificates().iter();
+        SignatureSummary {
+            signer: printable(&message.signer().to_string()),
+            certificates: certificates
+                .map(|one| (printable(&one.subject()), one.fingerprint().to_string()))
+                .collect(),
+        }
+    });
+    summary.collect()
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.boot.os_release.get("PRETTY_NAME").map_or("(no name)", String::as_str);
+        let variant = self.boot.os_release.get("VARIANT_ID").map_or("unknown profile", String::as_str);
+        writeln!(f, "{name}, {variant}, {}", self.arch)?;
+        writeln!(f, "\nPartitions (disk {})", self.disk_guid)?;
+        for p in &self.partitions {
+            let mib = p.size as f64 / 1_048_576.0;
+            writeln!(f, "  {:<16} {:>10.2} MiB  at {:>12}  {}  {}", p.name, mib, p.offset, p.uuid, p.role)?;
+        }
+        writeln!(f, "\nEFI system partition")?;
+        for file in &self.esp {
+            writeln!(f, "  {:<40} {:>12}", file.path, file.size)?;
+        }
+        let boot = &self.boot;
+        writeln!(f, "\nBoot artefact {}", boot.path)?;
+        writeln!(f, "  sha256        {}", boot.sha256)?;
+        writeln!(f, "  authenticode  {}", boot.authenticode.as_deref().unwrap_or("none"))?;
+        writeln!(f, "  kernel        {}, sha256 {}", boot.kernel_release, boot.kernel_sha256)?;
+        writeln!(f, "  stage0        sha256 {}", boot.stage0_sha256)?;
+        for signature in &boot.signatures {
+            writeln!(f, "  signed by     {}", signature.signer)?;
+            for (subject, fingerprint) in &signature.certificates {
+                writeln!(f, "                carries «{subject}» sha256:{fingerprint}")?;
+            }
+        }
+        let sections: Vec<String> =
+            boot.sections.iter().map(|(name, size)| format!("{} {size}", shown(name))).collect();
+        writeln!(f, "  sections      {}", sections.join(", "))?;
+        writeln!(f, "\nCommand line ({} bytes)", self.command_line_bytes)?;
+        for word in &self.command_line {
+            writeln!(f, "  {}", shown(word))?;
+        }
+        writeln!(f, "\nInitramfs")?;
+        for entry in &self.initramfs {
+            let size = entry.size.map(|size| size.to_string()).unwrap_or_default();
+            writeln!(f, "  {} {:<10} {:>10}  /{}", entry.mode, shown(&entry.kind), size, shown(&entry.path))?;
+        }
+        writeln!(f, "\nPlan of stage0")?;
+        self.plan.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        writeln!(f, "\nIPE policy, signed by {}", self.policy_signer)?;
+        self.policy.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        let root = &self.root;
+        writeln!(f, "\nRoot file system, EROFS {}, {} bytes", root.uuid, root.bytes)?;
+        let files: Vec<String> = root.files.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        writeln!(f, "  inodes        {}; {} bytes of contents", files.join(", "), root.content_bytes)?;
+        writeln!(f, "  root hash     {}", self.root_hash)?;
+        writeln!(f, "  signed by     {}", self.root_signer)?;
+        writeln!(
+            f,
+            "  tree          {}, salt {}, {} blocks of {}",
+            root.algorithm, root.salt, root.data_blocks, root.data_block_size
+        )?;
+        write!(f, "  table         {}", root.table)
+    }
+}

@@ -1,0 +1,243 @@
+//! The manifest against the bytes: whoever reads it must not be told anything else than what is there.
+
+use graven_boot::authenticode;
+use graven_boot::initramfs::Initramfs;
+use graven_boot::pe::Image;
+use graven_boot::uki::Uki;
+use graven_handoff::initramfs::INIT;
+use graven_handoff::{Plan, PolicySource, hex};
+use graven_image::fat;
+use graven_verity::dm::Params;
+use graven_verity::fsverity;
+use graven_verity::io::ReadAt;
+use sha2::{Digest, Sha256};
+
+use super::command_line::Line;
+use super::policy::signed_policy;
+use super::root_hash::read_signature;
+use super::{explain, shown};
+use crate::layout::{Layout, window};
+use crate::manifest::{InitramfsEntry, Manifest, Role, sha256_hex};
+use crate::prove::Disk;
+use crate::report::Report;
+
+/// What differs, in the order of the manifest.
+#[derive(Default)]
+struct Differences(Vec<String>);
+
+impl Differences {
+    #[expect(clippy::needless_pass_by_value, reason = "numbers and new strings, as they come")]
+    fn compare(&mut self, what: &str, manifest: impl ToString, image: impl ToString) {
+        let (manifest, image) = (manifest.to_string(), image.to_string());
+        if manifest != image {
+            self.0.push(format!(
+                "{what}: the manifest says {}, the image has {}",
+                shown(&manifest),
+                shown(&image)
+            ));
+        }
+    }
+}
+
+/// Every digest, place and name that the manifest tells.
+#[expect(clippy::too_many_arguments, reason = "each link's value is compared, no bag of everything")]
+pub(crate) fn manifest_agrees(
+    manifest: &Manifest,
+    disk: &Disk,
+    layout: Option<&Layout>,
+    boot_file: Option<&[u8]>,
+    uki: Option<&Uki<'_>>,
+    archive: Option<&Initramfs>,
+    line: Option<&Line>,
+    params: Option<&Params>,
+    plan: Option<&Plan>,
+    report: &mut Report,
+) {
+    let mut found = Differences::default();
+    disk_and_partitions(manifest, disk, layout, &mut found);
+    if let Some(layout) = layout {
+        files_of_esp(manifest, disk, layout, &mut found);
+        if let Ok(signature) = read_signature(disk, layout) {
+            found.compare(
+                "root.signature_sha256",
+                &manifest.root.signature_sha256,
+                sha256_hex(&signature.message),
+            );
+        }
+    }
+    if let Some(bytes) = boot_file {
+        found.compare("boot.sha256", &manifest.boot.sha256, sha256_hex(bytes));
+        if let Ok(image) = Image::parse(bytes) {
+            let digest = hex::encode(&authenticode::digest(&image));
+            found.compare("boot.authenticode", &manifest.boot.authenticode, digest);
+        }
+    }
+    if let Some(uki) = uki {
+        found.compare("kernel.release", &manifest.kernel.release, uki.uname().unwrap_or_default());
+        let expected = &manifest.boot.kernel_sha256;
+        if !uki.linux().is_ok_and(|linux| is_kernel(linux, expected)) {
+            found
+                .0
+                .push(format!("boot.kernel_sha256: the section .linux does not hold the kernel {expected}"));
+        }
+    }
+    if let Some(archive) = archive {
+        initramfs(manifest, archive, &mut found);
+    }
+    if let Some(line) = line {
+        found.compare("command_line", &manifest.command_line, &line.text);
+        found.compare("root.root_hash", &manifest.root.root_hash, &line.binding.root_hash);
+        let placement = match line.binding.policy {
+            PolicySource::Inline(_) => "command-line",
+            PolicySource::Sha256(_) => "initramfs",
+        };
+        found.compare("policy.placement", &manifest.policy.placement, placement);
+        found.compare("policy.mode", &manifest.policy.mode, line.enforcement);
+        if let Ok(message) = signed_policy(line, archive) {
+            found.compare("policy.p7b_sha256", &manifest.policy.p7b_sha256, sha256_hex(&message));
+            if let Some(text) = graven_boot::pkcs7::SignedData::parse(&message)
+                .ok()
+                .and_then(|message| Some(message.content()?.to_vec()))
+            {
+                found.compare("policy.sha256", &manifest.policy.sha256, sha256_hex(&text));
+            }
+        }
+    }
+    if let Some(params) = params {
+        found.compare("root.algorithm", &manifest.root.algorithm, params.algorithm());
+        found.compare("root.salt", &manifest.root.salt, hex::encode(params.salt().as_bytes()));
+        found.compare("root.data_blocks", manifest.root.data_blocks, params.data_blocks());
+        found.compare("root.data_block_size", manifest.root.data_block_size, params.data_block_size());
+        found.compare("root.hash_block_size", manifest.root.hash_block_size, params.hash_block_size());
+    }
+    if let Some(plan) = plan {
+        found.compare("policy.name", &manifest.policy.name, &plan.policy.name);
+        found.compare("policy.version", &manifest.policy.version, plan.policy.version);
+        found.compare("root.file_system", &manifest.root.file_system, &plan.root.file_system);
+        found.compare(
+            "root.superblock_uuid",
+            &manifest.root.superblock_uuid,
+            plan.root.verity.superblock_uuid,
+        );
+        let roots = |roots: Option<u32>| roots.map_or("none".to_owned(), |roots| roots.to_string());
+        let fec = plan.root.verity.fec.as_ref().map(|fec| u32::from(fec.roots));
+        found.compare("root.fec_roots", roots(manifest.root.fec_roots), roots(fec));
+    }
+    report.judge("manifest", &found.0, "every digest, place and name in it is the image's");
+}
+
+fn disk_and_partitions(manifest: &Manifest, disk: &Disk, layout: Option<&Layout>, found: &mut Differences) {
+    match disk.size() {
+        Ok(size) => found.compare("disk.size", manifest.disk.size, size),
+        Err(error) => found.0.push(format!("disk.size: {error}")),
+    }
+    match fsverity::digest(disk, &fsverity::Params::default()) {
+        Ok(digest) => found.compare("disk.fsverity", &manifest.disk.fsverity, digest),
+        Err(error) => found.0.push(format!("disk.fsverity: the disk cannot be read: {error}")),
+    }
+    if let Some(expected) = &manifest.disk.sha256 {
+        match sha256_of(disk) {
+            Ok(digest) => found.compare("disk.sha256", expected, digest),
+            Err(error) => found.0.push(format!("disk.sha256: the disk cannot be read: {error}")),
+        }
+    }
+    let Some(layout) = layout else { return };
+    found.compare("disk.guid", &manifest.disk.guid, layout.table.disk_guid);
+    found.compare("partitions", manifest.partitions.len(), layout.table.partitions.len());
+    for (listed, real) in manifest.partitions.iter().zip(&layout.table.partitions) {
+        let what = format!("partition {}", shown(&listed.name));
+        found.compare(&what, &listed.name, &real.name);
+        found.compare(&format!("{what}, type"), &listed.type_uuid, real.type_guid);
+        found.compare(&format!("{what}, uuid"), &listed.uuid, real.guid);
+        found.compare(&format!("{what}, offset"), listed.offset, real.start);
+        found.compare(&format!("{what}, size"), listed.size, real.len);
+    }
+    let filled = [
+        (Role::Esp, &layout.esp),
+        (Role::Root, &layout.root),
+        (Role::RootVerity, &layout.verity),
+        (Role::RootVeritySig, &layout.signature),
+    ];
+    for (role, partition) in filled {
+        let listed = manifest.partition(role).map(|partition| partition.offset.to_string());
+        found.compare(
+            &format!("role {role:?}"),
+            listed.unwrap_or("no partition".to_owned()),
+            partition.start,
+        );
+    }
+}
+
+fn files_of_esp(manifest: &Manifest, disk: &Disk, layout: &Layout, found: &mut Differences) {
+    found.compare("boot.path", manifest.boot.path.trim_start_matches('/'), layout.boot_path());
+    let Ok(reader) = fat::Reader::open(window(disk, &layout.esp)) else { return };
+    for file in &manifest.esp {
+        // What is missing is the link esp's to say.
+        let Some(entry) = reader.find(&file.path) else { continue };
+        found.compare(&format!("{}, size", file.path), file.size, entry.size);
+        match sha256_of(&reader.contents(entry)) {
+            Ok(digest) => found.compare(&format!("{}, sha256", file.path), &file.sha256, digest),
+            Err(error) => found.0.push(format!("{}: {}", file.path, explain(&error))),
+        }
+    }
+}
+
+fn initramfs(manifest: &Manifest, archive: &Initramfs, found: &mut Differences) {
+    let real = InitramfsEntry::list(archive);
+    for entry in real.iter().filter(|entry| !manifest.initramfs.contains(entry)) {
+        match manifest.initramfs.iter().find(|listed| listed.path == entry.path) {
+            Some(listed) => {
+                found.compare(
+                    &format!("initramfs /{}", shown(&entry.path)),
+                    describe(listed),
+                    describe(entry),
+                );
+            }
+            None => found.0.push(format!("initramfs /{}: the manifest does not list it", shown(&entry.path))),
+        }
+    }
+    for listed in
+        manifest.initramfs.iter().filter(|listed| !real.iter().any(|entry| entry.path == listed.path))
+    {
+        found
+            .0
+            .push(format!("initramfs /{}: the manifest lists it, and it is not there", shown(&listed.path)));
+    }
+    if let Some(init) = real.iter().find(|entry| entry.path == INIT.trim_start_matches('/')) {
+        let stage0 = init.sha256.clone().unwrap_or_default();
+        found.compare("graven.stage0_sha256", &manifest.graven.stage0_sha256, stage0);
+    }
+}
+
+fn describe(entry: &InitramfsEntry) -> String {
+    let sha256 = entry.sha256.as_deref().map(|sha256| format!(", sha256 {sha256}")).unwrap_or_default();
+    format!("{} {}{sha256}", entry.kind, entry.mode)
+}
+
+/// A kernel in its section: up to a file alignment of zeros can follow it.
+fn is_kernel(section: &[u8], sha256: &str) -> bool {
+    const MOST_PADDING: usize = 4096;
+    let zeros = section.iter().rev().take_while(|byte| **byte == 0).count().min(MOST_PADDING);
+    let (sure, padding) = section.split_at(section.len().saturating_sub(zeros));
+    let mut hash = Sha256::new_with_prefix(sure);
+    if hex::encode(&hash.clone().finalize()) == sha256 {
+        return true;
+    }
+    padding.iter().any(|byte| {
+        hash.update([*byte]);
+        hex::encode(&hash.clone().finalize()) == sha256
+    })
+}
+
+fn sha256_of(source: &dyn ReadAt) -> std::io::Result<String> {
+    let (size, mut hash, mut done) = (source.size()?, Sha256::new(), 0u64);
+    let mut buffer = vec![0; 1 << 20];
+    while done < size {
+        let step = usize::try_from(size.saturating_sub(done)).unwrap_or(buffer.len()).min(buffer.len());
+        let (now, _) = buffer.split_at_mut(step);
+        source.read_exact_at(now, done)?;
+        hash.update(&*now);
+        done = done.saturating_add(step as u64);
+    }
+    Ok(hex::encode(&hash.finalize()))
+}

@@ -1,0 +1,193 @@
+//! The partition table, what it must say of the root hash, and the room between.
+
+use graven_handoff::{MountSource, Plan};
+use graven_image::gpt::{HEAD_BYTES, Partition, TAIL_BYTES, Table, attributes};
+use graven_verity::dm::Params;
+use graven_verity::io::ReadAt;
+use uuid::Uuid;
+
+use super::command_line::Line;
+use super::explain;
+use super::verity::HashArea;
+use crate::layout::Layout;
+use crate::manifest::Manifest;
+use crate::prove::Disk;
+use crate::report::Report;
+
+/// Both tables, alike; one slot of the architecture's types, read-only.
+pub(crate) fn partition_table(
+    disk: &Disk,
+    manifest: Option<&Manifest>,
+    report: &mut Report,
+) -> Option<Layout> {
+    const LINK: &str = "partition-table";
+    let from_manifest = || manifest.and_then(Layout::from_manifest);
+    let table = match Table::read(disk) {
+        Ok(table) => table,
+        Err(error) => {
+            report.bad(LINK, explain(&error));
+            return from_manifest();
+        }
+    };
+    let layout = match Layout::of(&table) {
+        Ok(layout) => layout,
+        Err(error) => {
+            report.bad(LINK, error.to_string());
+            return from_manifest();
+        }
+    };
+    let mut problems = Vec::new();
+    for (what, partition) in
+        [("root", &layout.root), ("root-verity", &layout.verity), ("root-verity-sig", &layout.signature)]
+    {
+        if partition.attributes & attributes::READ_ONLY == 0 {
+            problems.push(format!("the {what} partition is not marked read-only (attribute bit 60)"));
+        }
+    }
+    for partition in &layout.empty {
+        if partition.attributes & attributes::NO_AUTO == 0 {
+            let start = partition.start;
+            problems.push(format!(
+                "the empty partition at byte {start} is not marked no-auto (attribute bit 63)"
+            ));
+        }
+    }
+    let slots = if layout.empty.is_empty() { "one slot" } else { "one slot filled, one empty" };
+    let arch = layout.arch;
+    let count = table.partitions.len();
+    report.judge(LINK, &problems, format!("both GPTs agree; {count} partitions for {arch}, {slots}"));
+    Some(layout)
+}
+
+/// Root and tree are named by the root hash, the signature by the plan; every other partition is explained.
+pub(crate) fn partition_uuids(
+    layout: &Layout,
+    line: &Line,
+    plan: Option<&Plan>,
+    report: &mut Report,
+) -> Option<()> {
+    const LINK: &str = "partition-uuids";
+    let hash = &line.binding.root_hash;
+    let mut expected = vec![
+        ("root", &layout.root, hash.data_partition().0, "the first half of the root hash"),
+        ("root-verity", &layout.verity, hash.hash_partition().0, "the last half of the root hash"),
+    ];
+    if let Some(plan) = plan {
+        let uuid = plan.root.signature_partition.0;
+        expected.push(("root-verity-sig", &layout.signature, uuid, "stage0's plan"));
+    }
+    let mut problems: Vec<String> = expected
+        .into_iter()
+        .filter(|(_, partition, uuid, _)| partition.guid.as_bytes() != uuid)
+        .map(|(what, partition, uuid, by)| {
+            let (expected, found) = (Uuid::from_bytes(uuid), partition.guid);
+            format!("{what}: expected PARTUUID {expected} by {by}, found {found}")
+        })
+        .collect();
+    for other in &layout.others {
+        let mounted = plan.is_some_and(|plan| {
+            let of = |source: MountSource| match source {
+                MountSource::Partition(uuid) => uuid.0 == *other.guid.as_bytes(),
+                MountSource::None => false,
+            };
+            plan.mounts.iter().any(|mount| of(mount.source))
+                || plan
+                    .root
+                    .verity
+                    .fec
+                    .as_ref()
+                    .and_then(|fec| fec.partition)
+                    .is_some_and(|uuid| uuid.0 == *other.guid.as_bytes())
+        });
+        if !mounted {
+            problems.push(format!(
+                "partition {} (type {}, at byte {}): neither chain nor stage0's plan explains it",
+                other.guid, other.type_guid, other.start
+            ));
+        }
+    }
+    report.judge(LINK, &problems, "root and tree are named by the root hash, the signature by the plan");
+    Some(())
+}
+
+/// Nothing hides where nothing is proved: every byte outside the table, the file systems and the hash area is zero.
+/// (A boot loader in the first sectors would be started by a machine set to legacy boot.)
+pub(crate) fn unused_space(
+    disk: &Disk,
+    layout: &Layout,
+    params: Option<&Params>,
+    plan: Option<&Plan>,
+    report: &mut Report,
+) -> Option<()> {
+    const LINK: &str = "unused-space";
+    let mut ranges = between(layout);
+    ranges.push(("the boot code of block 0".to_owned(), 0, 440));
+    for partition in &layout.empty {
+        ranges.push((format!("the empty partition {}", partition.guid), partition.start, partition.len));
+    }
+    if let Some(params) = params {
+        ranges.extend(behind("root file system", &layout.root, params.data_bytes()));
+        if let Some(area) = HashArea::of(params, plan) {
+            ranges.extend(behind("hash area", &layout.verity, area.end()));
+        }
+    }
+    let mut problems = Vec::new();
+    let mut total = 0u64;
+    for (what, start, len) in ranges {
+        total = total.saturating_add(len);
+        match first_non_zero(disk, start, len) {
+            Ok(None) => {}
+            Ok(Some(offset)) => {
+                problems.push(format!(
+                    "{what}: expected zeros, found something else at byte {offset} of the disk"
+                ));
+            }
+            Err(error) => problems.push(format!("{what}: cannot be read: {error}")),
+        }
+    }
+    report.judge(LINK, &problems, format!("{total} bytes outside of all that is proved are zero"));
+    Some(())
+}
+
+/// What lies before, between and behind the partitions.
+fn between(layout: &Layout) -> Vec<(String, u64, u64)> {
+    let mut partitions: Vec<&Partition> = layout.table.partitions.iter().collect();
+    partitions.sort_by_key(|partition| partition.start);
+    let mut ranges = Vec::new();
+    let mut free = HEAD_BYTES;
+    let end = layout.table.disk_bytes.saturating_sub(TAIL_BYTES);
+    let places = partitions.iter().map(|p| (p.start, p.start.saturating_add(p.len)));
+    for (start, next) in places.chain([(end, end)]) {
+        if start > free {
+            ranges.push((
+                format!("between partitions, bytes {free} to {start}"),
+                free,
+                start.saturating_sub(free),
+            ));
+        }
+        free = free.max(next);
+    }
+    ranges
+}
+
+fn behind(what: &str, partition: &Partition, used: u64) -> Option<(String, u64, u64)> {
+    let len = partition.len.checked_sub(used).filter(|len| *len > 0)?;
+    Some((format!("behind the {what}"), partition.start.checked_add(used)?, len))
+}
+
+fn first_non_zero(disk: &Disk, start: u64, len: u64) -> std::io::Result<Option<u64>> {
+    const STEP: usize = 1 << 20;
+    let mut buffer = vec![0; STEP];
+    let mut done = 0u64;
+    while done < len {
+        let step = usize::try_from(len.saturating_sub(done)).unwrap_or(STEP).min(STEP);
+        let (now, _) = buffer.split_at_mut(step);
+        let offset = start.saturating_add(done);
+        disk.read_exact_at(now, offset)?;
+        if let Some(place) = now.iter().position(|byte| *byte != 0) {
+            return Ok(Some(offset.saturating_add(place as u64)));
+        }
+        done = done.saturating_add(step as u64);
+    }
+    Ok(None)
+}

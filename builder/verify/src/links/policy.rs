@@ -1,0 +1,143 @@
+//! The IPE policy: signed, and binding what runs to this root.
+
+use graven_boot::initramfs::{Entry, Initramfs, Kind};
+use graven_boot::pkcs7::{SignedData, verify_policy};
+use graven_boot::x509::Certificate;
+use graven_handoff::initramfs::POLICY;
+use graven_handoff::{Plan, PolicySource, hex};
+use graven_ipe::{APPLIANCE_OPS, Action, Algorithm, Digest, Facts, Op, Policy, Property, Rule};
+use sha2::{Digest as _, Sha256};
+
+use super::command_line::Line;
+use super::{explain, named, shown};
+use crate::report::Report;
+use crate::trust::{Role, Trust};
+
+/// The signed policy of the line, or the one in the initramfs that the line names by its digest.
+pub(crate) fn signed_policy(line: &Line, archive: Option<&Initramfs>) -> Result<Vec<u8>, String> {
+    match &line.binding.policy {
+        PolicySource::Inline(message) => Ok(message.clone()),
+        PolicySource::Sha256(expected) => match archive.and_then(|archive| archive.get(POLICY)) {
+            Some(Entry { kind: Kind::File(message), .. }) => {
+                let found: [u8; 32] = Sha256::digest(message).into();
+                match found == *expected {
+                    true => Ok(message.clone()),
+                    false => Err(format!(
+                        "{POLICY}: expected SHA-256 {} by the command line, found {}",
+                        hex::encode(expected),
+                        hex::encode(&found)
+                    )),
+                }
+            }
+            _ => Err(format!("{POLICY} is not in the initramfs, and the command line has only its SHA-256")),
+        },
+    }
+}
+
+/// Signed by a trusted certificate, as the kernel would find. Hands on text and signer, the text even if unproved.
+pub(crate) fn policy_signature(
+    line: &Line,
+    archive: Option<&Initramfs>,
+    trust: &Trust,
+    report: &mut Report,
+) -> Option<(Vec<u8>, Option<Certificate>)> {
+    const LINK: &str = "policy-signature";
+    let message = match signed_policy(line, archive) {
+        Ok(message) => message,
+        Err(problem) => {
+            report.bad(LINK, problem);
+            return None;
+        }
+    };
+    let trusted = trust.certificates(Role::Policy);
+    match verify_policy(&message, &trusted) {
+        Ok(verified) => {
+            let (bytes, signer) = (message.len(), named(verified.certificate));
+            report.ok(LINK, format!("{bytes} bytes of PKCS#7, signed by {signer}"));
+            Some((verified.content.to_vec(), Some(verified.certificate.clone())))
+        }
+        Err(error) => {
+            report.bad(LINK, explain(&error));
+            let message = SignedData::parse(&message).ok()?;
+            Some((message.content()?.to_vec(), None))
+        }
+    }
+}
+
+/// Denies by default, and allows EXECUTE, KMODULE and FIRMWARE from this root hash alone.
+pub(crate) fn policy(text: &[u8], line: &Line, plan: Option<&Plan>, report: &mut Report) -> Option<Policy> {
+    const LINK: &str = "policy";
+    let policy = match Policy::parse(text) {
+        Ok(policy) => policy,
+        Err(error) => {
+            report.bad(LINK, error.to_string());
+            return None;
+        }
+    };
+    let mut problems = Vec::new();
+    if text.contains(&0) {
+        problems.push("the text has a NUL byte, behind which the kernel does not look".to_owned());
+    }
+    match digest(line) {
+        Some(root) => problems.extend(findings(&policy, &root)),
+        None => problems.push("IPE knows no root hash of this length".to_owned()),
+    }
+    let (name, version) = (policy.name().to_string(), policy.version().to_string());
+    if let Some(plan) = plan {
+        let expected = (plan.policy.name.clone(), plan.policy.version.to_string());
+        if (name.clone(), version.clone()) != expected {
+            problems.push(format!(
+                "it is {} {version}, stage0's plan expects {} {}",
+                shown(&name),
+                expected.0,
+                expected.1
+            ));
+        }
+    }
+    let ops: Vec<&str> = APPLIANCE_OPS.iter().map(|op| op.name()).collect();
+    let (name, ops) = (shown(&name), ops.join(", "));
+    report.judge(LINK, &problems, format!("{name} {version}: {ops} from this root hash, DENY for the rest"));
+    Some(policy)
+}
+
+fn digest(line: &Line) -> Option<Digest> {
+    let algorithm = match line.binding.root_hash.as_bytes().len() {
+        32 => Algorithm::Sha256,
+        48 => Algorithm::Sha384,
+        _ => Algorithm::Sha512,
+    };
+    Digest::from_hex(algorithm, &line.binding.root_hash.to_string()).ok()
+}
+
+/// What the policy lets through that it should not, and what it should and does not.
+fn findings(policy: &Policy, root: &Digest) -> Vec<String> {
+    let mut problems = Vec::new();
+    if policy.evaluate_unmapped().action != Action::Deny {
+        problems.push("there is no DEFAULT action=DENY: what no rule names is allowed".to_owned());
+    }
+    for op in Op::ALL.into_iter().filter(|op| policy.op_default(*op) == Some(Action::Allow)) {
+        problems.push(format!("DEFAULT op={op} action=ALLOW"));
+    }
+    let bound = |rule: &Rule| {
+        let by_root = rule.properties.contains(&Property::DmverityRoothash(root.clone()));
+        APPLIANCE_OPS.contains(&rule.op) && by_root
+    };
+    for rule in policy.rules().iter().filter(|rule| rule.action == Action::Allow && !bound(rule)) {
+        problems.push(format!("a rule allows more than this root: {}", shown(&rule.to_string())));
+    }
+    let on_the_root =
+        Facts { dmverity_roothash: Some(root.clone()), dmverity_signature: true, ..Facts::default() };
+    for op in
+        APPLIANCE_OPS.into_iter().filter(|op| policy.evaluate(*op, &on_the_root).action != Action::Allow)
+    {
+        problems.push(format!("{op} from this root is denied: the image could not run"));
+    }
+    let elsewhere = [Facts::default(), Facts { boot_verified: true, ..Facts::default() }];
+    for op in Op::ALL {
+        if elsewhere.iter().any(|facts| policy.evaluate(op, facts).action == Action::Allow) {
+            problems.push(format!("{op} is allowed from outside the root"));
+        }
+    }
+    problems.dedup();
+    problems
+}

@@ -1,0 +1,108 @@
+//! Release or development; and who vouches for what.
+
+use graven_boot::uki::Uki;
+use graven_boot::x509::Certificate;
+
+use super::{named, shown};
+use crate::prove::Options;
+use crate::report::Report;
+use crate::trust::{Role, Trust};
+
+/// The certificates behind the three signatures, where they hold.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signers {
+    pub(crate) boot: Option<Certificate>,
+    pub(crate) policy: Option<Certificate>,
+    pub(crate) root: Option<Certificate>,
+}
+
+impl Signers {
+    fn iter(&self) -> impl Iterator<Item = (Role, &Certificate)> {
+        let all = [(Role::Boot, &self.boot), (Role::Policy, &self.policy), (Role::Root, &self.root)];
+        all.into_iter().filter_map(|(role, certificate)| Some((role, certificate.as_ref()?)))
+    }
+}
+
+/// What an image says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Release,
+    Development,
+    Unknown(String),
+}
+
+impl Profile {
+    /// `VARIANT_ID` of os-release.
+    pub(crate) fn of(uki: &Uki<'_>) -> Self {
+        let text = uki.os_release().unwrap_or_default();
+        let variants: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("VARIANT_ID="))
+            .map(|value| value.trim_matches('"'))
+            .collect();
+        match variants.as_slice() {
+            ["release"] => Self::Release,
+            ["development"] => Self::Development,
+            [] => Self::Unknown("no VARIANT_ID".to_owned()),
+            other => Self::Unknown(format!("VARIANT_ID {}", shown(&other.join(", ")))),
+        }
+    }
+}
+
+/// A release by release keys, unless development is allowed.
+pub(crate) fn profile(
+    uki: &Uki<'_>,
+    signers: &Signers,
+    options: &Options<'_>,
+    report: &mut Report,
+) -> Option<()> {
+    const LINK: &str = "profile";
+    let (mut problems, mut details) = (Vec::new(), Vec::new());
+    let mut development = |what: String| match options.allow_development {
+        true => details.push(what),
+        false => problems.push(what),
+    };
+    let mut unknown = None;
+    match Profile::of(uki) {
+        Profile::Release => {}
+        Profile::Development => development("this is a development image".to_owned()),
+        Profile::Unknown(found) => {
+            unknown =
+                Some(format!("section .osrel: expected VARIANT_ID release or development, found {found}"));
+        }
+    }
+    for (role, certificate) in signers.iter().filter(|(_, certificate)| certificate.is_development()) {
+        development(format!("{role} is signed with the development key {}", named(certificate)));
+    }
+    problems.extend(unknown);
+    if !problems.is_empty() && !options.allow_development {
+        let fixable =
+            Profile::of(uki) == Profile::Development || signers.iter().any(|(_, c)| c.is_development());
+        if fixable {
+            problems.push("--allow-development takes it".to_owned());
+        }
+    }
+    let detail = match details.is_empty() {
+        true => "a release".to_owned(),
+        false => format!("DEVELOPMENT, as allowed: {}", details.join(", ")),
+    };
+    report.judge(LINK, &problems, detail);
+    Some(())
+}
+
+/// Each signature is by a certificate that may vouch for just that.
+pub(crate) fn certificate_roles(signers: &Signers, trust: &Trust, report: &mut Report) {
+    const LINK: &str = "certificate-roles";
+    let mut problems = Vec::new();
+    for (role, certificate) in signers.iter().filter(|(role, certificate)| !trust.allows(certificate, *role))
+    {
+        let (name, roles) = (named(certificate), trust.roles_of(certificate));
+        problems.push(format!("{role} is signed by {name}, which is trusted for {roles} only"));
+    }
+    let proved = signers.iter().count();
+    if problems.is_empty() && proved < Role::ALL.len() {
+        report.unproved(LINK, format!("{proved} of {} signatures hold", Role::ALL.len()));
+    } else {
+        report.judge(LINK, &problems, "each signature is by a certificate that is trusted for it");
+    }
+}

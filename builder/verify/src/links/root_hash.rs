@@ -1,0 +1,133 @@
+//! The root hash: signed; and the superblock that stage0 compares.
+
+use graven_boot::pkcs7::verify_root_hash;
+use graven_boot::x509::Certificate;
+use graven_handoff::{Plan, hex};
+use graven_verity::dm::{Params, Superblock};
+use graven_verity::io::ReadAt;
+
+use super::command_line::Line;
+use super::{explain, named};
+use crate::layout::{Layout, window};
+use crate::prove::Disk;
+use crate::report::Report;
+use crate::signature_partition::RootHashSignature;
+use crate::trust::{Role, Trust};
+
+/// Reads the verity-sig partition.
+pub(crate) fn read_signature(disk: &Disk, layout: &Layout) -> Result<RootHashSignature, String> {
+    let length = layout.signature.len.min(RootHashSignature::MOST_BYTES);
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    window(disk, &layout.signature).read_exact_at(&mut bytes, 0).map_err(|error| error.to_string())?;
+    RootHashSignature::parse(&bytes).map_err(|error| explain(&error))
+}
+
+/// The partition is for the line's root hash, and signed by a trusted certificate.
+pub(crate) fn root_signature(
+    disk: &Disk,
+    layout: &Layout,
+    line: Option<&Line>,
+    trust: &Trust,
+    report: &mut Report,
+) -> Option<Certificate> {
+    const LINK: &str = "root-signature";
+    let signature = match read_signature(disk, layout) {
+        Ok(signature) => signature,
+        Err(problem) => {
+            report.bad(LINK, format!("verity-sig partition: {problem}"));
+            return None;
+        }
+    };
+    let mut problems = Vec::new();
+    let hash = match line.map(|line| line.binding.root_hash.to_string()) {
+        Some(hash) => {
+            if hash != signature.root_hash {
+                let found = &signature.root_hash;
+                problems.push(format!("it is for the root hash {found}, the command line's is {hash}"));
+            }
+            hash
+        }
+        None => signature.root_hash.clone(),
+    };
+    let trusted = trust.certificates(Role::Root);
+    let signer = match verify_root_hash(&signature.message, &hash, &trusted) {
+        Ok(certificate) => {
+            let own = certificate.fingerprint();
+            if signature.fingerprint.is_some_and(|fingerprint| fingerprint != own.0) {
+                let named = hex::encode(&signature.fingerprint.unwrap_or_default());
+                problems.push(format!("certificateFingerprint is {named}, the signer's is {own}"));
+            }
+            Some(certificate.clone())
+        }
+        Err(error) => {
+            problems.push(explain(&error));
+            None
+        }
+    };
+    let by = signer.as_ref().map(named).unwrap_or_default();
+    if problems.is_empty() && line.is_none() {
+        report.unproved(
+            LINK,
+            format!("signed by {by}, but there is no command line whose root hash it could be"),
+        );
+    } else {
+        report.judge(LINK, &problems, format!("root hash {hash} signed by {by}"));
+    }
+    signer
+}
+
+/// The superblock is the one that the plan's parameters make; zeros follow up to the tree. Hands on the parameters.
+pub(crate) fn superblock(
+    disk: &Disk,
+    layout: &Layout,
+    plan: Option<&Plan>,
+    report: &mut Report,
+) -> Option<Params> {
+    const LINK: &str = "superblock";
+    let place = window(disk, &layout.verity);
+    let mut found = [0; Superblock::SIZE];
+    if let Err(error) = place.read_exact_at(&mut found, 0) {
+        report.bad(LINK, format!("the root-verity partition: {error}"));
+        return None;
+    }
+    let planned = plan.map(|plan| plan.root.verity.superblock());
+    let mut problems = Vec::new();
+    if let Some(planned) = planned
+        && let Some(offset) = planned.iter().zip(&found).position(|(a, b)| a != b)
+    {
+        problems.push(format!(
+            "it differs from the one of stage0's plan at byte {offset}: expected {:#04x}, found {:#04x}",
+            planned.get(offset).copied().unwrap_or_default(),
+            found.get(offset).copied().unwrap_or_default()
+        ));
+    }
+    // The plan is signed, the superblock is not: go on with the plan's where there is one.
+    let parsed = match Superblock::from_bytes(planned.as_ref().unwrap_or(&found)) {
+        Ok(superblock) => superblock,
+        Err(error) => {
+            problems.push(error.to_string());
+            report.bad(LINK, problems.join("; "));
+            return None;
+        }
+    };
+    let params = parsed.params;
+    let start =
+        plan.map(|plan| plan.root.verity.hash_start.saturating_mul(u64::from(params.hash_block_size())));
+    let start = start.unwrap_or_else(|| u64::from(params.hash_block_size()));
+    // The plan decides where the tree starts; a gap of more than a few blocks would be no superblock any more.
+    let gap = start.saturating_sub(Superblock::SIZE as u64).min(1 << 20);
+    let mut rest = vec![0; usize::try_from(gap).unwrap_or(0)];
+    match place.read_exact_at(&mut rest, Superblock::SIZE as u64) {
+        Ok(()) if rest.iter().all(|byte| *byte == 0) => {}
+        Ok(()) => problems.push("what lies between it and the tree is not zero".to_owned()),
+        Err(error) => problems.push(format!("the root-verity partition: {error}")),
+    }
+    let (algorithm, blocks, size) = (params.algorithm(), params.data_blocks(), params.data_block_size());
+    let detail = format!("{algorithm}, {blocks} data blocks of {size} bytes, UUID {}", parsed.uuid);
+    if problems.is_empty() && planned.is_none() {
+        report.unproved(LINK, format!("{detail}; there is no plan to compare it with"));
+    } else {
+        report.judge(LINK, &problems, detail);
+    }
+    Some(params)
+}

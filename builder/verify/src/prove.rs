@@ -1,0 +1,115 @@
+//! The proof: every link of the chain, in the order in which a machine meets them.
+
+use std::sync::Arc;
+
+use graven_verity::io::ReadAt;
+use graven_verity::progress::{Progress, Silent};
+
+use crate::links::boot::{boot_artefact, boot_signature};
+use crate::links::command_line::command_line;
+use crate::links::esp::esp;
+use crate::links::file_system::file_system;
+use crate::links::initramfs::{initramfs, stage0};
+use crate::links::kernel::kernel;
+use crate::links::manifest::manifest_agrees;
+use crate::links::partitions::{partition_table, partition_uuids, unused_space};
+use crate::links::plan::plan;
+use crate::links::policy::{policy, policy_signature};
+use crate::links::profile::{Signers, certificate_roles, profile};
+use crate::links::root_hash::{root_signature, superblock};
+use crate::links::verity::{error_correction, tree_and_data};
+use crate::manifest::Manifest;
+use crate::report::Report;
+use crate::trust::Trust;
+
+/// The bytes of a disk image or a disk.
+pub type Disk = Arc<dyn ReadAt>;
+
+/// What the caller of a proof decides.
+#[derive(Clone)]
+pub struct Options<'a> {
+    /// Development images and keys are taken, and reported as what they are.
+    pub allow_development: bool,
+    /// SHA-256 of every stage0 that may be in the initramfs.
+    pub stage0: Vec<[u8; 32]>,
+    /// Told of every byte of the root file system as it is checked.
+    pub progress: &'a dyn Progress,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { allow_development: false, stage0: Vec::new(), progress: &Silent }
+    }
+}
+
+/// Proves an image, as far as its bytes can be read: a broken link does not keep the later ones from being looked at.
+///
+/// The manifest is optional and trusted for nothing: it tells what the builder meant to be there. Runs on rayon's
+/// current pool; reads the whole root and, with a manifest, the whole disk.
+#[must_use]
+pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &Options<'_>) -> Report {
+    let mut report = Report::default();
+    let r = &mut report;
+    let mut signers = Signers::default();
+
+    let layout = partition_table(disk, manifest, r);
+    let layout = layout.as_ref();
+    let boot_file = given(layout, "esp", r, |layout, r| esp(disk, layout, manifest, r));
+    let boot_file = boot_file.as_deref();
+    signers.boot = given(boot_file, "boot-signature", r, |bytes, r| boot_signature(bytes, trust, r));
+    let uki = given(boot_file, "boot-artefact", r, |bytes, r| boot_artefact(bytes, layout, r));
+    let uki = uki.as_ref();
+    let archive = given(uki, "initramfs", r, initramfs);
+    let archive = archive.as_ref();
+    let line = given(uki, "command-line", r, |uki, r| command_line(uki, archive, layout, options, r));
+    let line = line.as_ref();
+    given(archive, "stage0", r, |archive, r| stage0(archive, options, r));
+    let plan = given(archive, "plan", r, |archive, r| plan(archive, line, uki, options, r));
+    let plan = plan.as_ref();
+
+    let text = given(line, "policy-signature", r, |line, r| {
+        let (text, signer) = policy_signature(line, archive, trust, r)?;
+        signers.policy = signer;
+        Some(text)
+    });
+    given(line.zip(text), "policy", r, |(line, text), r| policy(&text, line, plan, r));
+
+    signers.root =
+        given(layout, "root-signature", r, |layout, r| root_signature(disk, layout, line, trust, r));
+    given(layout.zip(line), "partition-uuids", r, |(layout, line), r| partition_uuids(layout, line, plan, r));
+    let params = given(layout, "superblock", r, |layout, r| superblock(disk, layout, plan, r));
+    let params = params.as_ref();
+    let root = layout.zip(line).zip(params);
+    let checked = given(root, "tree", r, |((layout, line), params), r| {
+        tree_and_data(disk, layout, line, params, plan, options, r)
+    });
+    given(layout.zip(params).zip(plan), "error-correction", r, |((layout, params), plan), r| {
+        error_correction(disk, layout, params, plan, checked, r)
+    });
+    let tree = given(layout, "file-system", r, |layout, r| file_system(disk, layout, plan, params, r));
+    given(uki, "kernel", r, |uki, r| kernel(uki, tree.as_ref(), plan, archive, manifest, r));
+    given(layout, "unused-space", r, |layout, r| unused_space(disk, layout, params, plan, r));
+
+    given(uki, "profile", r, |uki, r| profile(uki, &signers, options, r));
+    certificate_roles(&signers, trust, r);
+    if let Some(manifest) = manifest {
+        manifest_agrees(manifest, disk, layout, boot_file, uki, archive, line, params, plan, r);
+    }
+    report
+}
+
+/// Proves a link from what it hangs on; says so where that could not be read.
+fn given<I, T>(
+    input: Option<I>,
+    link: &'static str,
+    report: &mut Report,
+    prove: impl FnOnce(I, &mut Report) -> Option<T>,
+) -> Option<T> {
+    match input {
+        Some(input) => prove(input, report),
+        None => {
+            report.unproved(link, "not looked at: what it hangs on could not be read, see above");
+            None
+        }
+    }
+}
