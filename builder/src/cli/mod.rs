@@ -1,9 +1,11 @@
 //! The command line: what a user types, and what it means.
 
 mod build;
+mod contents;
 mod keys;
 mod progress;
 mod run;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -72,6 +74,14 @@ enum Verb {
     Build(build::Arguments),
     /// Shows what would be built; writes nothing.
     Plan(build::PlanArguments),
+    /// Proves an image offline, from its bytes alone.
+    Verify(verify::Arguments),
+    /// Shows what is inside an image.
+    Inspect(contents::InspectArguments),
+    /// Prints a file or part of an image.
+    Cat(contents::CatArguments),
+    /// Copies a file, a folder or a partition out of an image.
+    Extract(contents::ExtractArguments),
     /// Boots an image in QEMU under Secure Boot, on the serial console.
     Run(run::Arguments),
     /// Lists the boards that images can be built for.
@@ -100,6 +110,10 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Keys(arguments) => keys::run(&arguments),
         Verb::Build(arguments) => build::run(&arguments),
         Verb::Plan(arguments) => build::plan(&arguments),
+        Verb::Verify(arguments) => verify::run(&arguments),
+        Verb::Inspect(arguments) => contents::inspect(&arguments),
+        Verb::Cat(arguments) => contents::cat(&arguments),
+        Verb::Extract(arguments) => contents::extract(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Targets { json } => targets(json),
         Verb::Completions { shell } => {
