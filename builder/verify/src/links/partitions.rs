@@ -111,7 +111,6 @@ pub(crate) fn partition_uuids(
 }
 
 /// Nothing hides where nothing is proved: every byte outside the table, the file systems and the hash area is zero.
-/// (A boot loader in the first sectors would be started by a machine set to legacy boot.)
 pub(crate) fn unused_space(
     disk: &Disk,
     layout: &Layout,
@@ -121,7 +120,6 @@ pub(crate) fn unused_space(
 ) -> Option<()> {
     const LINK: &str = "unused-space";
     let mut ranges = between(layout);
-    ranges.push(("the boot code of block 0".to_owned(), 0, 440));
     for partition in &layout.empty {
         ranges.push((format!("the empty partition {}", partition.guid), partition.start, partition.len));
     }

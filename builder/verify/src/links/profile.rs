@@ -71,8 +71,15 @@ pub(crate) fn profile(
                 Some(format!("section .osrel: expected VARIANT_ID release or development, found {found}"));
         }
     }
+    let mut by_development: Vec<(&Certificate, Vec<String>)> = Vec::new();
     for (role, certificate) in signers.iter().filter(|(_, certificate)| certificate.is_development()) {
-        development(format!("{role} is signed with the development key {}", named(certificate)));
+        match by_development.iter_mut().find(|(known, _)| *known == certificate) {
+            Some((_, roles)) => roles.push(role.to_string()),
+            None => by_development.push((certificate, vec![role.to_string()])),
+        }
+    }
+    for (certificate, roles) in by_development {
+        development(format!("the development key {} signs {}", named(certificate), roles.join(", ")));
     }
     problems.extend(unknown);
     if !problems.is_empty() && !options.allow_development {
