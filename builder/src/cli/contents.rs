@@ -102,8 +102,12 @@ pub(crate) fn cat(arguments: &CatArguments) -> Outcome {
     let mut out = BufWriter::new(io::stdout().lock());
     let written = extract::print(&selected, &mut out);
     let written = written.and_then(|()| out.flush().map_err(|source| io_error("standard output", source)));
+    to_a_reader(written)
+}
+
+/// A reader of standard output that went away early is no error.
+fn to_a_reader(written: Result<(), ExtractError>) -> Outcome {
     match written {
-        // A reader that went away early is no error.
         Err(ExtractError::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
             Ok(Status::Good)
         }
@@ -117,8 +121,7 @@ pub(crate) fn extract(arguments: &ExtractArguments) -> Outcome {
     match &selected {
         Selected::Tree(tree, id) if arguments.tar => {
             if arguments.to == Path::new("-") {
-                extract::to_tar(tree, *id, BufWriter::new(io::stdout().lock()))?;
-                return Ok(Status::Good);
+                return to_a_reader(extract::to_tar(tree, *id, BufWriter::new(io::stdout().lock())));
             }
             let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&arguments.to);
             let file = file.map_err(|source| match source.kind() {

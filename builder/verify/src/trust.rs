@@ -95,7 +95,7 @@ impl Trust {
 #[derive(Debug, thiserror::Error)]
 pub enum CertificatesError {
     /// The file system refused.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -106,7 +106,7 @@ pub enum CertificatesError {
     #[error("{} holds a private key: give the certificate (.crt), keys are not needed to verify", .0.display())]
     PrivateKey(PathBuf),
     /// Not a certificate.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Certificate {
         /// The file.
         path: PathBuf,

@@ -68,7 +68,7 @@ pub enum ExtractError {
     #[error("{} exists; nothing is overwritten: choose another name", .0.display())]
     Exists(PathBuf),
     /// The destination or the image failed.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Io {
         /// What was being written.
         what: String,
