@@ -75,6 +75,32 @@ impl Console {
         }
     }
 
+    /// Waits for the first of several patterns after what was waited for last; answers which it was, `None` where the
+    /// machine ended without any.
+    pub fn wait_for_one_of(&mut self, patterns: &[&str], within: Duration) -> Result<Option<usize>, Silence> {
+        let deadline = Instant::now() + within;
+        let (said, news) = &*self.said;
+        let mut said = lock(said);
+        loop {
+            let fresh = &said.bytes[self.seen..];
+            let end = |pattern: &str| {
+                let at = fresh.windows(pattern.len()).position(|window| window == pattern.as_bytes())?;
+                Some(at + pattern.len())
+            };
+            let found =
+                patterns.iter().enumerate().filter_map(|(which, pattern)| Some((end(pattern)?, which)));
+            if let Some((end, which)) = found.min() {
+                self.seen += end;
+                return Ok(Some(which));
+            }
+            if said.ended {
+                return Ok(None);
+            }
+            let left = deadline.checked_duration_since(Instant::now()).ok_or(Silence::Deadline)?;
+            said = news.wait_timeout(said, left).unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+    }
+
     /// Waits for the machine to end; answers everything it said.
     pub fn wait_for_end(&self, within: Duration) -> Result<String, Silence> {
         let deadline = Instant::now() + within;

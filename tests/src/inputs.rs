@@ -1,6 +1,7 @@
 //! The parts of an image that the set-up script fetched.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// `~/.cache/graven`.
 pub fn cache() -> PathBuf {
@@ -48,6 +49,21 @@ pub fn stub() -> PathBuf {
 /// Static busybox.
 pub fn busybox() -> PathBuf {
     newest("busybox-static_", false)
+}
+
+/// A file of a Debian package; `path` begins with `./`.
+pub fn member(package: &Path, path: &str) -> Vec<u8> {
+    let mut unpack = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(package)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("dpkg-deb can be started");
+    let archive = unpack.stdout.take().expect("it is a pipe");
+    let output = Command::new("tar").args(["-xO", path]).stdin(archive).output().expect("tar can be started");
+    let unpacked = unpack.wait().expect("dpkg-deb ends");
+    assert!(unpacked.success() && output.status.success(), "{} has no {path}", package.display());
+    output.stdout
 }
 
 /// The static attack program, to be put into a test image (anywhere on the root, mode 0755). `attack` without

@@ -6,7 +6,9 @@
 
 pub mod audit;
 pub mod console;
+pub mod forge;
 pub mod guest;
 pub mod image;
 pub mod inputs;
 pub mod oracle;
+pub mod refusal;

@@ -1,0 +1,135 @@
+//! The boot artefact, apart and together.
+
+use graven_boot::compression::Compression;
+use graven_boot::initramfs::{self, Initramfs, Kind, Limits};
+use graven_boot::sign::Signer;
+use graven_boot::{authenticode, uki};
+use graven_handoff::initramfs::{COMMAND_LINE, PLAN};
+use graven_handoff::{Binding, Plan, PolicySource};
+
+use super::{BOOT_FILE, Forgery, signed};
+use crate::inputs;
+
+/// What a UKI is made of, to be changed.
+#[derive(Debug, Clone)]
+pub struct BootParts {
+    /// The section `.cmdline`.
+    pub line: String,
+    /// The section `.initrd`, unpacked.
+    pub initramfs: Initramfs,
+    /// The section `.linux`.
+    pub kernel: Vec<u8>,
+    os_release: String,
+    uname: String,
+    compression: Compression,
+}
+
+impl BootParts {
+    /// Changes the line, and the copy of it that stage0 compares with.
+    pub fn set_line(&mut self, line: impl Into<String>) {
+        self.line = line.into();
+        self.initramfs.file(COMMAND_LINE, 0o444, self.line.as_bytes());
+    }
+
+    /// Root hash and policy, as the line has them.
+    pub fn binding(&self) -> Binding {
+        Binding::parse(&self.line).expect("a line of ours binds both")
+    }
+
+    /// Changes root hash and policy, on the line and in its copy.
+    pub fn set_binding(&mut self, binding: &Binding) {
+        self.set_line(self.line.replace(&self.binding().words(), &binding.words()));
+    }
+
+    /// The signed policy on the line.
+    pub fn policy(&self) -> Vec<u8> {
+        match self.binding().policy {
+            PolicySource::Inline(message) => message,
+            PolicySource::Sha256(_) => panic!("the policy of this image is not on its line"),
+        }
+    }
+
+    /// Puts another signed policy onto the line and into its copy.
+    pub fn set_policy(&mut self, message: Vec<u8>) {
+        let binding = Binding { policy: PolicySource::Inline(message), ..self.binding() };
+        self.set_binding(&binding);
+    }
+
+    /// Changes stage0's plan.
+    pub fn change_plan(&mut self, change: impl FnOnce(&mut Plan)) {
+        let text = String::from_utf8(self.member(PLAN)).expect("a plan is text");
+        let mut plan = Plan::parse(&text).expect("a plan of ours");
+        change(&mut plan);
+        self.initramfs.file(PLAN, 0o444, plan.render().expect("a plan that can be written"));
+    }
+
+    /// The contents of a file of the initramfs.
+    pub fn member(&self, path: &str) -> Vec<u8> {
+        match self.initramfs.get(path).map(|entry| &entry.kind) {
+            Some(Kind::File(contents)) => contents.clone(),
+            other => panic!("{path} is no file in the initramfs: {other:?}"),
+        }
+    }
+
+    /// Changes one bit in the middle of a file of the initramfs.
+    pub fn flip_member(&mut self, path: &str) {
+        let mut contents = self.member(path);
+        let middle = contents.len() / 2;
+        contents[middle] ^= 1;
+        let mode = self.initramfs.get(path).expect("it is there").mode;
+        self.initramfs.file(path, mode, contents);
+    }
+
+    /// Puts the parts together and signs the whole.
+    pub fn sign(&self, signer: &dyn Signer) -> Vec<u8> {
+        signed(authenticode::sign(&self.assemble(), signer))
+    }
+
+    /// Puts the parts together.
+    pub fn assemble(&self) -> Vec<u8> {
+        let initrd = self.initramfs.write_compressed(self.compression).expect("the archive can be written");
+        let stub = inputs::member(&inputs::stub(), "./usr/lib/systemd/boot/efi/linuxx64.efi.stub");
+        let parts = uki::Parts {
+            stub: &stub,
+            os_release: &self.os_release,
+            cmdline: &self.line,
+            uname: &self.uname,
+            initrd: &initrd,
+            linux: &self.kernel,
+        };
+        uki::build(&parts).expect("the parts make a UKI")
+    }
+}
+
+impl Forgery {
+    /// The boot artefact's parts as they are now.
+    pub fn boot_parts(&self) -> BootParts {
+        let bytes = self.esp_file(BOOT_FILE);
+        let uki = uki::Uki::parse(&bytes).expect("the boot file is a UKI");
+        let initrd = uki.initrd().expect("with an initramfs");
+        BootParts {
+            line: uki.cmdline().expect("with a line").to_owned(),
+            initramfs: initramfs::parse(initrd, Limits::default()).expect("of ours"),
+            kernel: uki.linux().expect("with a kernel").to_vec(),
+            os_release: uki.os_release().expect("with a name").to_owned(),
+            uname: uki.uname().expect("with a release").to_owned(),
+            compression: Compression::of(initrd),
+        }
+    }
+
+    /// Changes the boot artefact and signs it again.
+    pub fn sign_boot_again(&self, signer: &dyn Signer, change: impl FnOnce(&mut BootParts)) {
+        let mut parts = self.boot_parts();
+        change(&mut parts);
+        self.put_esp_file(BOOT_FILE, &parts.sign(signer));
+    }
+
+    /// Changes one bit in the middle of a section of the boot artefact; its signature stays as it was.
+    pub fn flip_section(&self, section: &str) {
+        let mut bytes = self.esp_file(BOOT_FILE);
+        let uki = uki::Uki::parse(&bytes).expect("the boot file is a UKI");
+        let range = uki.range(section).unwrap_or_else(|| panic!("it has no section {section}"));
+        bytes[range.start + range.len() / 2] ^= 1;
+        self.put_esp_file(BOOT_FILE, &bytes);
+    }
+}

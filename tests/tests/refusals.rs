@@ -1,0 +1,156 @@
+//! What must not boot, does not: each time the machine stops before the image's init, and says by which code.
+//!
+//! Words can get onto the command line behind the signed ones: by a signed addon, by an SMBIOS string. A line of ours ends
+//! in `--`, so the kernel takes them for arguments of `/init`, and stage0 refuses the line as a whole. What they would do
+//! if the kernel did take them is shown by images signed again without the `--`.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use graven::run::Machine;
+use graven_handoff::Code;
+use graven_tests::forge::{Forgery, addon, signer};
+use graven_tests::refusal::{Stop, assert_stopped};
+use graven_tests::{image, inputs, oracle};
+
+/// What the attacker's shell says if it ever runs.
+const ATTACKER: &str = "attacker: a shell runs as process";
+
+/// A disk with an ext4 file system, a shell as its init under every name that a kernel would try.
+fn attackers_disk() -> &'static Path {
+    static DISK: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, disk) = DISK.get_or_init(|| {
+        let folder = image::folder();
+        let root = folder.path().join("root");
+        for name in ["bin", "sbin", "dev", "proc"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        std::fs::write(root.join("bin/sh"), inputs::member(&inputs::busybox(), "./usr/bin/busybox")).unwrap();
+        let init = format!("#!/bin/sh\necho \"{ATTACKER} $$\"\nexec sh\n");
+        for name in ["x", "init", "sbin/init"] {
+            std::fs::write(root.join(name), &init).unwrap();
+        }
+        for name in ["bin/sh", "x", "init", "sbin/init"] {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let disk = folder.path().join("attacker.img");
+        let (root, name) = (root.display().to_string(), disk.display().to_string());
+        let made = oracle::ask("mke2fs", ["-q", "-t", "ext4", "-d", &root, &name, "32M"]);
+        assert!(made.good, "{}", made.text);
+        (folder, disk)
+    });
+    disk
+}
+
+/// The image's machine, with words for the command line in an SMBIOS string.
+fn with_smbios(words: &str) -> Machine {
+    // QEMU takes a comma in a value doubled.
+    let words = words.replace(',', ",,");
+    let string = format!("type=11,value=io.systemd.stub.kernel-cmdline-extra={words}");
+    image::machine(image::minimal()).arguments(["-smbios", &string])
+}
+
+/// stage0 refuses the line and shows what was added.
+fn line_is_refused(machine: &Machine, added: &str) {
+    let log = assert_stopped(machine, Stop::Stage0(Code::CommandLine));
+    let line = log.lines().find(|line| line.contains("S0-21")).unwrap_or_default();
+    assert!(line.contains(added), "the line names `{added}`: {line}");
+    assert!(!log.contains(ATTACKER), "{log}");
+}
+
+/// An image whose signed line is another, with the same line in its initramfs: nothing for stage0 to compare.
+fn signed_again(change: impl FnOnce(&str) -> String) -> Forgery {
+    let forgery = Forgery::of(image::minimal());
+    forgery.sign_boot_again(&signer(image::keys()), |parts| parts.set_line(change(&parts.line)));
+    forgery
+}
+
+/// The line with these words in front, and without the `--` that ends the kernel's own.
+fn opened(words: &str, line: &str) -> String {
+    format!("{words} {}", line.strip_suffix(" --").expect("a line of ours ends in --"))
+}
+
+#[test]
+fn an_addon_that_switches_enforcement_off_is_refused() {
+    let forgery = Forgery::of(image::minimal());
+    let addon = addon("ipe.enforce=0", &signer(image::keys()));
+    forgery.put_esp_file("EFI/BOOT/BOOTX64.EFI.extra.d/x.addon.efi", &addon);
+    line_is_refused(&image::machine(forgery.path()), "ipe.enforce=0");
+}
+
+#[test]
+fn an_smbios_string_that_names_another_root_is_refused() {
+    let words = "rdinit=/x root=/dev/vdb rw";
+    line_is_refused(&with_smbios(words).disk(attackers_disk()), words);
+}
+
+#[test]
+#[cfg_attr(not(feature = "full"), ignore = "a boot more: feature `full`")]
+fn an_smbios_string_that_switches_enforcement_off_is_refused() {
+    line_is_refused(&with_smbios("ipe.enforce=0"), "ipe.enforce=0");
+}
+
+#[test]
+#[cfg_attr(not(feature = "full"), ignore = "a boot more: feature `full`")]
+fn an_smbios_string_that_skips_the_initramfs_is_refused() {
+    let words = "noinitrd root=/dev/vdb rw";
+    line_is_refused(&with_smbios(words).disk(attackers_disk()), words);
+}
+
+#[test]
+#[cfg_attr(not(feature = "full"), ignore = "a boot more: feature `full`")]
+fn an_smbios_string_that_leaves_ipe_out_is_refused() {
+    let words = "lsm=lockdown,yama root=/dev/vdb rw";
+    line_is_refused(&with_smbios(words).disk(attackers_disk()), words);
+}
+
+/// Debian's generic kernel has neither disk driver nor disk file system built in: without stage0 there is no root.
+#[test]
+#[cfg_attr(not(feature = "full"), ignore = "a boot more: feature `full`")]
+fn a_signed_line_that_skips_stage0_finds_no_root() {
+    for words in ["rdinit=/x root=/dev/vdb rw", "noinitrd root=/dev/vdb rw"] {
+        let forgery = signed_again(|line| opened(words, line));
+        let machine = image::machine(forgery.path()).disk(attackers_disk());
+        let log = assert_stopped(&machine, Stop::Kernel("VFS: Unable to mount root fs"));
+        assert!(!log.contains(ATTACKER) && !log.contains("graven: stage0"), "{words}: {log}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(feature = "full"), ignore = "a boot more: feature `full`")]
+fn a_signed_line_that_leaves_ipe_out_is_refused_by_its_effect() {
+    let forgery = signed_again(|line| opened("lsm=lockdown,yama", line));
+    let machine = image::machine(forgery.path()).disk(attackers_disk());
+    let log = assert_stopped(&machine, Stop::Stage0(Code::Lsm));
+    assert!(!log.contains(ATTACKER), "{log}");
+}
+
+#[test]
+#[cfg_attr(not(feature = "full"), ignore = "a boot more: feature `full`")]
+fn a_signed_line_that_switches_enforcement_off_is_refused_by_its_effect() {
+    let forgery = signed_again(|line| line.replace("ipe.enforce=1", "ipe.enforce=0"));
+    assert_stopped(&image::machine(forgery.path()), Stop::Stage0(Code::Enforce));
+}
+
+#[test]
+fn a_second_disk_with_the_same_partitions_is_refused() {
+    let out = image::minimal();
+    let machine = image::machine(out).disk(out.join(graven::deliver::DISK));
+    assert_stopped(&machine, Stop::Stage0(Code::PartitionTwice));
+}
+
+#[test]
+#[cfg_attr(not(feature = "full"), ignore = "a boot more: feature `full`")]
+fn a_machine_without_secure_boot_is_refused() {
+    let machine = Machine::new(image::minimal().join(graven::deliver::DISK));
+    assert_stopped(&machine, Stop::Stage0(Code::SecureBoot));
+}
+
+#[test]
+fn a_machine_that_trusts_a_stranger_does_not_start_it() {
+    let machine = image::machine_trusting(image::minimal(), image::strangers_keys());
+    assert_stopped(&machine, Stop::Firmware);
+}
