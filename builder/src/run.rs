@@ -9,7 +9,7 @@ mod variables;
 use std::io;
 use std::path::PathBuf;
 
-pub use self::machine::{Machine, Running};
+pub use self::machine::{Bus, Machine, Running};
 pub use self::variables::{Enrolment, enrol};
 
 /// Why no machine runs.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use graven::deliver::DISK;
-use graven::run::{Enrolment, Machine, RunError};
+use graven::run::{Bus, Enrolment, Machine, RunError};
 use graven_boot::enrol::certificate_list;
 use graven_boot::x509::Certificate;
 use uuid::{Uuid, uuid};
@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Enrol this certificate instead of the boot.crt beside the image.
     #[arg(long, value_name = "CERT", conflicts_with = "no_enrol")]
     enrol: Option<PathBuf>,
+    /// How the disk is attached.
+    #[arg(long, value_enum, default_value_t = BusChoice::Virtio)]
+    bus: BusChoice,
     /// Memory in MiB.
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     memory: u32,
@@ -43,6 +46,23 @@ pub(crate) struct Arguments {
     qemu: Vec<String>,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum BusChoice {
+    Virtio,
+    Nvme,
+    Sata,
+}
+
+impl From<BusChoice> for Bus {
+    fn from(choice: BusChoice) -> Self {
+        match choice {
+            BusChoice::Virtio => Self::Virtio,
+            BusChoice::Nvme => Self::Nvme,
+            BusChoice::Sata => Self::Sata,
+        }
+    }
+}
+
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         Self { status: Status::Environment, error: error.into() }
@@ -53,6 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let image = disk_of(&arguments.image);
     let mut machine =
         Machine::new(&image).memory_mib(arguments.memory).cpus(arguments.cpus).arguments(&arguments.qemu);
+    machine = machine.bus(arguments.bus.into());
     if arguments.network {
         machine = machine.network();
     }

@@ -19,13 +19,37 @@ const FIRMWARE: [(&str, &str); 2] = [
 ];
 const FIRMWARE_PACKAGE: &str = "ovmf";
 
-/// An x86-64 machine that boots an image: q35 with SMM, UEFI Secure Boot capable firmware, disks on virtio, serial console,
+/// How a machine's disks are attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bus {
+    /// virtio, as on most virtual machines.
+    #[default]
+    Virtio,
+    /// NVMe, as on servers.
+    Nvme,
+    /// SATA behind AHCI, as on older ones.
+    Sata,
+}
+
+impl Bus {
+    /// QEMU's device for disk number `number`, whose drive is `diskN`. Each NVMe disk is a controller of its own.
+    fn device(self, number: usize) -> String {
+        match self {
+            Self::Virtio => format!("virtio-blk-pci,drive=disk{number}"),
+            Self::Nvme => format!("nvme,drive=disk{number},serial=disk{number}"),
+            Self::Sata => format!("ide-hd,bus=ide.{number},drive=disk{number}"),
+        }
+    }
+}
+
+/// An x86-64 machine that boots an image: q35 with SMM, UEFI Secure Boot capable firmware, disks on a bus of choice, serial console,
 /// no network.
 #[derive(Debug, Clone)]
 pub struct Machine {
     image: PathBuf,
     writable: bool,
     more_disks: Vec<PathBuf>,
+    bus: Bus,
     enrolment: Option<Enrolment>,
     memory_mib: u32,
     cpus: u32,
@@ -41,6 +65,7 @@ impl Machine {
             image: image.into(),
             writable: false,
             more_disks: Vec::new(),
+            bus: Bus::default(),
             enrolment: None,
             memory_mib: 1024,
             cpus: 2,
@@ -67,6 +92,13 @@ impl Machine {
     #[must_use]
     pub fn disk(mut self, image: impl Into<PathBuf>) -> Self {
         self.more_disks.push(image.into());
+        self
+    }
+
+    /// Attaches all disks to this bus instead of virtio.
+    #[must_use]
+    pub fn bus(mut self, bus: Bus) -> Self {
+        self.bus = bus;
         self
     }
 
@@ -145,7 +177,7 @@ impl Machine {
             let mode = if change { "" } else { ",snapshot=on" };
             command.arg("-drive").arg(drive(&format!("if=none,id=disk{number}{mode}"), disk));
             let boot = if number == 0 { ",bootindex=1" } else { "" };
-            command.args(["-device", &format!("virtio-blk-pci,drive=disk{number}{boot}")]);
+            command.args(["-device", &format!("{}{boot}", self.bus.device(number))]);
         }
         command.args(["-nographic", "-no-reboot"]);
         if self.network {
