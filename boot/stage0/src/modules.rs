@@ -14,12 +14,22 @@ use crate::failure::{Failure, OrFail};
 const COMPRESSED: i32 = 4;
 
 /// Loads the modules in the order of their names, then reads every parameter of the plan back from sysfs.
+///
+/// A generic image carries the drivers of many machines, and some answer «no such device» on all but theirs. Those, and
+/// what needs their symbols, are left out: a disk that is really missing shows in step 4, a parameter right below.
 pub(crate) fn load(plan: &Plan) -> Result<(), Failure> {
+    let mut left_out = false;
     for name in names()? {
         let module = parse_module_file(&name).ok_or_else(|| {
             Failure::new(Code::Module, format!("{MODULES}/{name}: not the name of a module"))
         })?;
-        load_one(&Path::new(MODULES).join(&name), &module, plan)?;
+        let path = Path::new(MODULES).join(&name);
+        match load_one(&path, &module, plan)? {
+            Ok(()) => {}
+            Err(Errno::NODEV) => left_out = true,
+            Err(Errno::NOENT) if left_out => {}
+            Err(error) => return Err(Failure::new(Code::Module, format!("{}: {error}", path.display()))),
+        }
     }
     // Also those of modules that are built in or were there already: what counts is the value.
     for parameter in &plan.module_parameters {
@@ -52,7 +62,8 @@ fn names() -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-fn load_one(path: &Path, module: &ModuleFile, plan: &Plan) -> Result<(), Failure> {
+/// Answers what the kernel says of one module; a failure only where it cannot be asked.
+fn load_one(path: &Path, module: &ModuleFile, plan: &Plan) -> Result<Result<(), Errno>, Failure> {
     let parameters: Vec<String> = plan
         .module_parameters
         .iter()
@@ -62,11 +73,11 @@ fn load_one(path: &Path, module: &ModuleFile, plan: &Plan) -> Result<(), Failure
     let parameters = CString::new(parameters.join(" ")).or_fail(Code::Module, &module.module)?;
     let file = File::open(path).or_fail(Code::Module, path.display())?;
     let flags = if module.compressed { COMPRESSED } else { 0 };
-    match rustix::system::finit_module(&file, &parameters, flags) {
-        // There already: good if the parameters are as they should be, which is looked at next.
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(Failure::new(Code::Module, format!("{}: {error}", path.display()))),
-    }
+    // There already: good if the parameters are as they should be, which is looked at next.
+    Ok(match rustix::system::finit_module(&file, &parameters, flags) {
+        Err(Errno::EXIST) => Ok(()),
+        answer => answer,
+    })
 }
 
 /// Flags read back as `Y` and `N`.
