@@ -94,10 +94,13 @@ pub fn build(recipe: &Path, out: &Path, more: &[&str]) {
     assert!(output.status.success(), "graven build: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Runs `graven build` for `qemu-x86_64`.
+/// Runs `graven build`, for `qemu-x86_64` unless `more` names another target.
 pub fn try_build(recipe: &Path, out: &Path, keys: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(graven());
-    command.arg("build").arg(recipe).args(["--target", "qemu-x86_64"]).args(more);
+    command.arg("build").arg(recipe).args(more);
+    if !more.contains(&"--target") {
+        command.args(["--target", "qemu-x86_64"]);
+    }
     command.arg("--keys").arg(keys).arg("--out").arg(out);
     command.output().expect("graven can be started")
 }
