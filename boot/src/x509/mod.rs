@@ -1,4 +1,4 @@
-//! X.509 certificates: read strictly, kept with their exact bytes; and made, self-signed, by [`issue`].
+//! X.509 certificates: read strictly, kept with their exact bytes; and made, self-signed, by [`self_signed`].
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 

@@ -38,7 +38,7 @@ pub fn write(format: &Format, files: &[File<'_>], out: &dyn WriteAt) -> Result<(
 /// The least length, in whole MiB as bytes, of a file system that holds `files`.
 ///
 /// # Errors
-/// As [`write`]'s, but for lack of space.
+/// As [`write()`]'s, but for lack of space.
 pub fn needed_bytes(files: &[File<'_>]) -> Result<u64, Error> {
     const MIB: u64 = 1 << 20;
     let mut bytes = 3 * MIB;
