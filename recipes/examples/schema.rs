@@ -1,0 +1,5 @@
+//! Prints the recipe's JSON Schema, for editors: `docs/recipe.schema.json`.
+
+fn main() {
+    println!("{:#}", graven_recipe::schema());
+}
