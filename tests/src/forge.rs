@@ -135,7 +135,13 @@ impl Forgery {
 
 /// A signer with the `db` key of this folder.
 pub fn signer(keys: &Path) -> FileSigner {
-    FileSigner::load(&keys.join("db.key"), &keys.join("db.crt")).expect("the keys can be read")
+    signer_of(keys, "db")
+}
+
+/// A signer with another key of this folder, such as `policy`.
+pub fn signer_of(keys: &Path, role: &str) -> FileSigner {
+    let files = [keys.join(format!("{role}.key")), keys.join(format!("{role}.crt"))];
+    FileSigner::load(&files[0], &files[1]).expect("the keys can be read")
 }
 
 /// A signature that a key at hand gives at once.

@@ -124,6 +124,17 @@ impl Forgery {
         self.put_esp_file(BOOT_FILE, &parts.sign(signer));
     }
 
+    /// Writes other words of the same length into the boot artefact's line; its signature stays as it was.
+    pub fn overwrite_line(&self, words: &str, others: &str) {
+        assert_eq!(words.len(), others.len());
+        let mut bytes = self.esp_file(BOOT_FILE);
+        let uki = uki::Uki::parse(&bytes).expect("the boot file is a UKI");
+        let range = uki.range(".cmdline").expect("it has a line");
+        let at = uki.cmdline().expect("it has a line").find(words).expect("the line has these words");
+        bytes[range.start + at..][..others.len()].copy_from_slice(others.as_bytes());
+        self.put_esp_file(BOOT_FILE, &bytes);
+    }
+
     /// Changes one bit in the middle of a section of the boot artefact; its signature stays as it was.
     pub fn flip_section(&self, section: &str) {
         let mut bytes = self.esp_file(BOOT_FILE);
