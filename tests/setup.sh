@@ -20,6 +20,8 @@ packages=(
   sbsigntool openssl efitools                           # oracles: signatures, enrolment files
   busybox-static cpio kmod xz-utils zstd                # guests
   gcc libc6-dev musl-tools                              # guest programs, C parts of dependencies
+  python3 python3-pefile binutils                       # oracles: PE, ukify
+  jq                                                    # oracle: manifest and list of files
   python3-venv debian-archive-keyring ca-certificates
 )
 root=()
@@ -64,12 +66,13 @@ have() { compgen -G "$debs/$1" >/dev/null; }
 parts_here() {
   have 'linux-binary-7.3*-amd64_*_amd64.deb' && have 'linux-modules-7.3*-amd64_*_amd64.deb' &&
     have 'linux-base-7.3*-amd64_*_amd64.deb' && have 'linux-binary-7.3*-cloud-amd64_*_amd64.deb' &&
-    have 'linux-base-7.3*-cloud-amd64_*_amd64.deb' &&
+    have 'linux-base-7.3*-cloud-amd64_*_amd64.deb' && have 'linux-modules-7.3*-cloud-amd64_*_amd64.deb' &&
     have 'systemd-boot-efi_*_amd64.deb' && have 'busybox-static_*_amd64.deb'
 }
 
 # The first Debian mirror among apt's sources, deb822 or one line each.
-mirror() {
+mirror=
+find_mirror() {
   local files=() file
   for file in /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list; do
     [ -e "$file" ] && files+=("$file")
@@ -80,22 +83,31 @@ mirror() {
   ' "${files[@]}" 2>/dev/null | grep -m 1 -E '/debian/?$' || true
 }
 
-fetch_parts() {
-  local mirror apt list
-  mirror=$(mirror)
-  [ -n "$mirror" ] || { say "no Debian mirror (an address that ends in /debian) among this machine's apt sources"; exit 3; }
-  apt=$cache/apt
+# apt with a state of its own, that knows trixie and trixie-backports and nothing that is installed here.
+options=()
+use_private_apt() {
+  local apt=$cache/apt list
+  [ ${#options[@]} = 0 ] || return 0
+  need_mirror
   mkdir -p "$apt"/{etc,state/lists/partial,cache/archives/partial}
   : >>"$apt/state/status"
   list=$apt/etc/sources.list
   printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" trixie "$keyring" "$mirror" trixie-backports >"$list"
-  local options=(
+  options=(
     -qq -o "Dir::Etc::sourcelist=$list" -o Dir::Etc::sourceparts=/dev/null
     -o "Dir::State=$apt/state" -o "Dir::State::lists=$apt/state/lists" -o "Dir::State::status=$apt/state/status"
     -o "Dir::Cache=$apt/cache" -o APT::Architecture=amd64 -o APT::Architectures=amd64 -o APT::Sandbox::User=root
   )
   say "reading trixie and trixie-backports from $mirror"
   apt-get "${options[@]}" update
+}
+need_mirror() {
+  mirror=${mirror:-$(find_mirror)}
+  [ -n "$mirror" ] || { say "no Debian mirror (an address that ends in /debian) among this machine's apt sources"; exit 3; }
+}
+
+fetch_parts() {
+  use_private_apt
   # The newest 7.3 of a flavour, by version number: "" is the generic one.
   newest() {
     apt-cache "${options[@]}" --names-only search '^linux-binary-7\.3[0-9.]*\+deb13-'"$1"'amd64$' |
@@ -106,13 +118,43 @@ fetch_parts() {
   cloud=$(newest cloud-)
   [ -n "$generic" ] && [ -n "$cloud" ] || { say "no linux-binary-7.3* in trixie-backports of $mirror"; exit 3; }
   version=${generic#linux-binary-}
-  say "fetching $generic with its modules, $cloud, systemd-boot-efi, busybox-static"
+  say "fetching $generic and $cloud with their modules, systemd-boot-efi, busybox-static"
   (cd "$debs" && apt-get "${options[@]}" download "$generic" "linux-modules-$version" "linux-base-$version" \
-    "$cloud" "linux-base-${cloud#linux-binary-}" systemd-boot-efi busybox-static)
+    "$cloud" "linux-base-${cloud#linux-binary-}" "linux-modules-${cloud#linux-binary-}" systemd-boot-efi busybox-static)
 }
 parts_here || fetch_parts
 
-# 5. Where recipes/minimal looks for them: one version of each, so nothing is left to a pattern.
+# 5. Trixie's systemd tools, to judge images: unpacked, and run with their own libraries (`oracle::trixie`).
+trixie=$cache/trixie
+if ! [ -e "$trixie/usr/bin/systemd-dissect" ] || ! command -v ukify >/dev/null; then
+  use_private_apt
+  say "fetching trixie's systemd-container, systemd-repart, systemd-ukify with what they need"
+  archives=$cache/apt/trixie-debs
+  rm -rf "$archives" "$trixie.new"
+  mkdir -p "$archives/partial" "$trixie.new"
+  apt-get "${options[@]}" -o "Dir::Cache::archives=$archives" -y --no-install-recommends --download-only install \
+    systemd-container systemd-repart erofs-utils cryptsetup-bin bash >/dev/null
+  (cd "$archives" && apt-get "${options[@]}" download systemd-ukify)
+  # base-files first: it brings the links of the merged /usr.
+  for deb in "$archives"/base-files_*.deb "$archives"/*.deb; do dpkg-deb -x "$deb" "$trixie.new"; done
+  rm -rf "$trixie" "$archives"
+  mv "$trixie.new" "$trixie"
+  "${root[@]}" install -m 755 "$trixie/usr/bin/ukify" /usr/local/bin/ukify
+fi
+
+# 6. A real Debian system as one archive. Its bytes depend on nothing but the day's packages.
+system=$cache/debian-systemd.tar
+if ! [ -e "$system" ]; then
+  need_mirror
+  say "making $system: trixie with systemd"
+  SOURCE_DATE_EPOCH=1767225600 "${root[@]}" mmdebstrap --quiet --variant=minbase --keyring="$keyring" \
+    --include=systemd,systemd-sysv,dbus,udev,kmod,procps --aptopt='Apt::Install-Recommends "false"' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' trixie - "$mirror" >"$system.new"
+  mv "$system.new" "$system"
+fi
+
+# 7. Where recipes/minimal looks for them: one version of each, so nothing is left to a pattern.
 inputs=recipes/minimal/inputs
 mkdir -p "$inputs"
 newest_deb() { compgen -G "$debs/$1" | grep -vE -- '-(cloud|rt)-amd64_' | sort -V | tail -n 1; }
@@ -124,9 +166,12 @@ for old in "$inputs"/*.deb; do
   [ -e "$old" ] || continue
   case " ${wanted[*]##*/} " in *" ${old##*/} "*) ;; *) rm -- "$old" ;; esac
 done
+# Links are free where both lie on one file system.
+place() { [ "$1" -ef "$2" ] || cmp -s "$1" "$2" || ln -f "$1" "$2" 2>/dev/null || cp -f "$1" "$2"; }
 for deb in "${wanted[@]}"; do
   to=$inputs/${deb##*/}
-  # Links are free where both lie on one file system.
-  [ "$deb" -ef "$to" ] || cmp -s "$deb" "$to" || ln -f "$deb" "$to" 2>/dev/null || cp -f "$deb" "$to"
+  place "$deb" "$to"
 done
+mkdir -p tests/recipes/debian-systemd/inputs
+place "$system" tests/recipes/debian-systemd/inputs/debian-systemd.tar
 say "all is here"

@@ -54,7 +54,7 @@ pub fn folder() -> tempfile::TempDir {
 }
 
 /// This process's folder below the target folder, for what its tests share. Those of processes that are gone are removed.
-fn scratch() -> &'static Path {
+pub fn scratch() -> &'static Path {
     static SCRATCH: OnceLock<PathBuf> = OnceLock::new();
     SCRATCH.get_or_init(|| {
         let all = graven().with_file_name("graven-tests");

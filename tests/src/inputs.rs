@@ -36,7 +36,7 @@ pub fn kernel(part: &str) -> PathBuf {
     newest(&format!("linux-{part}-7.3"), false)
 }
 
-/// The same of the cloud flavour, which the builder must refuse: `binary` or `base`.
+/// The same of the cloud flavour, which the builder must refuse: `binary`, `modules` or `base`.
 pub fn cloud_kernel(part: &str) -> PathBuf {
     newest(&format!("linux-{part}-7.3"), true)
 }
@@ -64,6 +64,13 @@ pub fn member(package: &Path, path: &str) -> Vec<u8> {
     let unpacked = unpack.wait().expect("dpkg-deb ends");
     assert!(unpacked.success() && output.status.success(), "{} has no {path}", package.display());
     output.stdout
+}
+
+/// A real Debian system with systemd, one tar archive.
+pub fn debian_system() -> PathBuf {
+    let path = cache().join("debian-systemd.tar");
+    assert!(path.exists(), "{}: run tests/setup.sh", path.display());
+    path
 }
 
 /// The static attack program, to be put into a test image (anywhere on the root, mode 0755). `attack` without

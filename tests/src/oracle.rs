@@ -1,6 +1,6 @@
 //! Independent programs that judge ours.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -41,4 +41,17 @@ pub fn python(program: &str) -> PathBuf {
     let path = super::inputs::cache().join("venv/bin").join(program);
     assert!(path.exists(), "{}: run tests/setup.sh", path.display());
     path
+}
+
+/// A program of Debian trixie's, which the set-up script unpacked, run by the loader and with the libraries of that
+/// system; without its root, so that paths mean what they mean here.
+pub fn trixie<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Verdict {
+    let system = super::inputs::cache().join("trixie");
+    let program = system.join("usr/bin").join(program);
+    assert!(program.exists(), "{}: run tests/setup.sh", program.display());
+    let libraries = system.join("usr/lib/x86_64-linux-gnu");
+    let libraries = format!("{0}:{0}/systemd", libraries.display());
+    let mut all = vec!["--library-path".into(), OsString::from(libraries), program.into_os_string()];
+    all.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+    ask(system.join("usr/lib64/ld-linux-x86-64.so.2"), all)
 }
