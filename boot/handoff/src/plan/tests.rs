@@ -242,7 +242,7 @@ fn a_table_has_as_many_option_words_as_it_says() {
         verity.table(&root_hash, devices, "graven"),
         format!(
             "1 254:1 254:2 4096 4096 1000 1 sha256 {hash} aabb 11 panic_on_corruption use_fec_from_device 254:3 \
-             fec_roots 2 fec_blocks 1009 fec_start 9 root_hash_sig_key_desc graven"
+             fec_blocks 1009 fec_start 9 fec_roots 2 root_hash_sig_key_desc graven"
         )
     );
 }

@@ -130,7 +130,9 @@ impl Verity {
         total.checked_mul(u64::from(self.hash_block_size))
     }
 
-    /// The target's arguments in a device-mapper table, in cryptsetup's order: error handling, FEC, signature.
+    /// The target's arguments in a device-mapper table, in the order in which the kernel shows them again, so that what
+    /// it shows can be compared: error handling, FEC (`verity_fec_status_table` in `drivers/md/dm-verity-fec.c`),
+    /// signature.
     ///
     /// `signature_key` is the description of the `user` key that holds the root hash signature.
     pub fn table(&self, root_hash: &RootHash, devices: VerityDevices<'_>, signature_key: &str) -> String {
@@ -142,9 +144,9 @@ impl Verity {
         if let Some(Fec { roots, blocks, start, .. }) = &self.fec {
             let pairs = [
                 ("use_fec_from_device", devices.fec.to_owned()),
-                ("fec_roots", roots.to_string()),
                 ("fec_blocks", blocks.to_string()),
                 ("fec_start", start.to_string()),
+                ("fec_roots", roots.to_string()),
             ];
             options.extend(pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
         }
