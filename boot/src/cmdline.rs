@@ -79,10 +79,34 @@ pub struct Parts<'a> {
     pub enforcement: Enforcement,
     /// `lockdown=`
     pub lockdown: KernelLockdown,
+    /// Those of Graven's own words that the recipe does without.
+    pub left_out: &'a [Guard],
     /// The recipe's words, in its order.
     pub extra: &'a [String],
     /// What the target takes.
     pub limit: &'a CommandLineLimit,
+}
+
+/// A word that is on every line unless the recipe relaxes it, with a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// `/proc/PID/mem` does not write into memory that is read-only.
+    ProcMem,
+    /// No hibernation: the memory image is not verified.
+    Hibernation,
+}
+
+impl Guard {
+    /// All of them, in the order in which they stand on the line.
+    pub const ALL: [Self; 2] = [Self::ProcMem, Self::Hibernation];
+
+    /// As it stands on the line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ProcMem => "proc_mem.force_override=never",
+            Self::Hibernation => "nohibernate",
+        }
+    }
 }
 
 /// Where the signed policy goes.
@@ -187,8 +211,8 @@ fn render(parts: &Parts<'_>, policy: PolicySource) -> Result<CommandLine, BuildE
     if parts.lockdown != KernelLockdown::None {
         words.push(format!("lockdown={}", parts.lockdown));
     }
-    words.push("proc_mem.force_override=never".to_owned());
-    words.push("nohibernate".to_owned());
+    let guards = Guard::ALL.into_iter().filter(|guard| !parts.left_out.contains(guard));
+    words.extend(guards.map(|guard| guard.word().to_owned()));
     for word in parts.extra {
         check_extra(word)?;
         words.push(word.clone());

@@ -1,7 +1,7 @@
 //! The line that is signed: order, limit, and what a recipe may not add.
 #![allow(clippy::unwrap_used)]
 
-use graven_boot::cmdline::{BuildError, CommandLine, Parts, PolicyPlacement, build};
+use graven_boot::cmdline::{BuildError, CommandLine, Guard, Parts, PolicyPlacement, build};
 use graven_handoff::{Binding, Enforcement, KernelLockdown, PolicySource, RootHash};
 use graven_targets::CommandLineLimit;
 
@@ -10,6 +10,15 @@ fn limit(limit: usize) -> CommandLineLimit {
 }
 
 fn line(policy: &[u8], extra: &[&str], max: usize) -> Result<(String, PolicyPlacement), BuildError> {
+    line_without(&[], policy, extra, max)
+}
+
+fn line_without(
+    left_out: &[Guard],
+    policy: &[u8],
+    extra: &[&str],
+    max: usize,
+) -> Result<(String, PolicyPlacement), BuildError> {
     let root_hash = RootHash::from_hex(&"0f".repeat(32)).unwrap();
     let extra: Vec<String> = extra.iter().map(|&word| word.to_owned()).collect();
     let built = build(&Parts {
@@ -18,6 +27,7 @@ fn line(policy: &[u8], extra: &[&str], max: usize) -> Result<(String, PolicyPlac
         signed_policy: policy,
         enforcement: Enforcement::Enforce,
         lockdown: KernelLockdown::Integrity,
+        left_out,
         extra: &extra,
         limit: &limit(max),
     })?;
@@ -37,6 +47,16 @@ fn the_order_is_fixed_and_the_line_ends_the_kernels_parameters() {
     );
     assert_eq!(placement, PolicyPlacement::Inline);
     assert_eq!(Binding::parse(&text).unwrap().policy, PolicySource::Inline(vec![0x30, 0x03]));
+}
+
+#[test]
+fn a_guard_leaves_the_line_only_where_the_recipe_says_so() {
+    let whole = line(&[1], &[], 2048).unwrap().0;
+    for guard in Guard::ALL {
+        let without = line_without(&[guard], &[1], &[], 2048).unwrap().0;
+        assert_eq!(without, whole.replace(&format!(" {}", guard.word()), ""));
+        assert_ne!(without, whole);
+    }
 }
 
 #[test]

@@ -67,6 +67,7 @@ pub fn link(
         signed_policy: &bound.signed,
         enforcement: enforcement(recipe),
         lockdown: kernel_lockdown(recipe),
+        left_out: &left_out(recipe),
         extra: &extra,
         limit: &recipe.target.command_line,
     })
@@ -126,6 +127,16 @@ fn kernel_lockdown(recipe: &Recipe) -> KernelLockdown {
         true => KernelLockdown::None,
         false => KernelLockdown::Integrity,
     }
+}
+
+/// Words that the recipe does without.
+fn left_out(recipe: &Recipe) -> Vec<cmdline::Guard> {
+    let guards = [
+        (recipe::Relaxation::ProcMem, cmdline::Guard::ProcMem),
+        (recipe::Relaxation::Hibernation, cmdline::Guard::Hibernation),
+    ];
+    let relax = &recipe.lockdown.relax;
+    guards.into_iter().filter(|(part, _)| relax.contains_key(part)).map(|(_, guard)| guard).collect()
 }
 
 /// What stage0 is told, beyond the command line.
@@ -243,11 +254,13 @@ fn relaxed(recipe: &Recipe) -> Vec<Relaxed> {
         .filter_map(|(part, reason)| {
             let what = match part {
                 recipe::Relaxation::Usermodehelper => Relaxation::HelperCapabilities,
+                recipe::Relaxation::ModuleAutoload => Relaxation::ModuleAutoload,
                 recipe::Relaxation::MacAdmin => Relaxation::PolicyAdministration,
                 recipe::Relaxation::DeviceMapper => Relaxation::DeviceMapper,
                 recipe::Relaxation::Mdwe => Relaxation::WriteExecute,
                 recipe::Relaxation::Ptrace => Relaxation::Ptrace,
                 recipe::Relaxation::Memfd => Relaxation::ExecutableMemfd,
+                recipe::Relaxation::Kexec => Relaxation::Kexec,
                 // These three are words of the command line.
                 recipe::Relaxation::KernelLockdown
                 | recipe::Relaxation::ProcMem

@@ -127,6 +127,8 @@ words! {
     Relaxation {
         /// `kernel.usermodehelper.bset` and `inheritable` keep what the kernel gives them.
         Usermodehelper = "usermodehelper",
+        /// The kernel's helpers keep `CAP_SYS_MODULE`, so that it can load modules on demand.
+        ModuleAutoload = "module-autoload",
         /// `CAP_MAC_ADMIN` stays in the capability sets.
         MacAdmin = "mac-admin",
         /// No seccomp filter on device-mapper ioctls.
@@ -137,6 +139,8 @@ words! {
         Ptrace = "ptrace",
         /// `vm.memfd_noexec` is not set.
         Memfd = "memfd",
+        /// `kernel.kexec_load_disabled` is not set.
+        Kexec = "kexec",
         /// No `lockdown=integrity` on the command line.
         KernelLockdown = "kernel-lockdown",
         /// No `proc_mem.force_override=never` on the command line.
