@@ -33,12 +33,17 @@ static const struct {
     {"update-policy", update_policy, 2, "NAME FILE"},
     {"activate-policy", activate_policy, 1, "NAME"},
     {"delete-policy", delete_policy, 1, "NAME"},
-    {"core-pattern", core_pattern, 3, "OUTPUT POLICY-FILE POLICY-NAME: the three above as the kernel's helper"},
+    {"core-pattern", core_pattern, 3, "OUTPUT POLICY-FILE POLICY-NAME: these as the kernel's helper"},
     {"core-helper", core_helper, 3, "(what core-pattern has the kernel run)"},
     {"dm-create", dm_create, 4, "NAME SECTORS TARGET PARAMETERS: a new device"},
     {"dm-replace", dm_replace, 4, "NAME SECTORS TARGET PARAMETERS: the table of a device that is there"},
-    {"dm-version", dm_version, 1, "64|32|x32: a harmless ioctl by another ABI"},
+    {"dm-version", dm_version, 1, "64|high|32|x32|other: a harmless ioctl by another way"},
+    {"dm-verity", dm_verity, 4, "NAME SECTORS PARAMETERS SIGNATURE: dm-create with the file as key `forged`"},
+    {"dm-through-error", dm_through_error, 3, "NAME SECTORS PARAMETERS: a live table by an error one, that by linear"},
+    {"write-device", write_device, 1, "DEVICE: made writable, its first byte written as it was"},
     {"privileges", privileges, 0, ": what this process may do"},
+    {"marker", marker, 0, ": what `patch` finds in a copy of this program"},
+    {"patch", patch, 3, "FILE OLD NEW: the bytes of OLD, wherever they are, by those of NEW"},
 };
 
 enum verdict report(const char *name, const char *step, int failed) {
@@ -89,6 +94,27 @@ char *read_file(const char *name, const char *path, size_t *size) {
     close(fd);
     *size = done;
     return bytes;
+}
+
+enum verdict marker(const char *name, int argc, char **argv) {
+    (void)name, (void)argc, (void)argv;
+    puts("attack marker: genuine bytes");
+    return WORKED;
+}
+
+enum verdict patch(const char *name, int argc, char **argv) {
+    (void)argc;
+    size_t size, length = strlen(argv[1]), found = 0;
+    errno = EINVAL;
+    need(name, "lengths", length > 0 && length == strlen(argv[2]) ? 0 : -1);
+    int fd = open(argv[0], O_RDWR | O_CLOEXEC);
+    need(name, "open", fd);
+    char *bytes = read_file(name, argv[0], &size);
+    for (char *at = bytes; (at = memmem(at, size - (at - bytes), argv[1], length)); at += length, found++)
+        need(name, "write", pwrite(fd, argv[2], length, at - bytes) == (ssize_t)length ? 0 : -1);
+    printf("attack %s places %zu\n", name, found);
+    errno = ENOENT;
+    return report(name, "patch", found ? 0 : -1);
 }
 
 int main(int argc, char **argv) {

@@ -58,6 +58,11 @@ enum verdict core_helper(const char *, int, char **);
 enum verdict dm_create(const char *, int, char **);
 enum verdict dm_replace(const char *, int, char **);
 enum verdict dm_version(const char *, int, char **);
+enum verdict dm_verity(const char *, int, char **);
+enum verdict dm_through_error(const char *, int, char **);
+enum verdict write_device(const char *, int, char **);
+enum verdict marker(const char *, int, char **);
+enum verdict patch(const char *, int, char **);
 enum verdict privileges(const char *, int, char **);
 
 #endif

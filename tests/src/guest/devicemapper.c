@@ -3,9 +3,11 @@
 #include "attack.h"
 
 #include <linux/dm-ioctl.h>
+#include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 #define CONTROL "/dev/mapper/control"
@@ -35,39 +37,79 @@ static void prepare(struct request *request, const char *device, uint32_t flags)
 }
 
 /* Loads a table of one target and makes it live. */
-static enum verdict load(const char *name, int fd, char **argv) {
+static enum verdict load(const char *name, int fd, const char *device, const char *sectors, const char *type,
+                         const char *parameters) {
     static struct request request;
-    prepare(&request, argv[0], DM_READONLY_FLAG);
+    prepare(&request, device, DM_READONLY_FLAG);
     request.header.target_count = 1;
-    request.target.length = strtoull(argv[1], NULL, 10);
+    request.target.length = strtoull(sectors, NULL, 10);
     request.target.next = sizeof request - offsetof(struct request, target);
-    snprintf(request.target.target_type, sizeof request.target.target_type, "%s", argv[2]);
-    snprintf(request.parameters, sizeof request.parameters, "%s", argv[3]);
+    snprintf(request.target.target_type, sizeof request.target.target_type, "%s", type);
+    snprintf(request.parameters, sizeof request.parameters, "%s", parameters);
     if (report(name, "table-load", ioctl(fd, DM_TABLE_LOAD, &request)) == REFUSED)
         return REFUSED;
-    prepare(&request, argv[0], 0);
+    prepare(&request, device, 0);
     return report(name, "resume", ioctl(fd, DM_DEV_SUSPEND, &request));
 }
 
-enum verdict dm_create(const char *name, int argc, char **argv) {
-    (void)argc;
-    int fd = control(name);
+static enum verdict create(const char *name, int fd, char **argv, const char *type, const char *parameters) {
     static struct request request;
     prepare(&request, argv[0], 0);
     if (report(name, "create", ioctl(fd, DM_DEV_CREATE, &request)) == REFUSED)
         return REFUSED;
     printf("attack %s device %u:%u\n", name, major(request.header.dev), minor(request.header.dev));
-    return load(name, fd, argv);
+    return load(name, fd, argv[0], argv[1], type, parameters);
 }
 
-enum verdict dm_replace(const char *name, int argc, char **argv) {
-    (void)argc;
-    int fd = control(name);
+static enum verdict replace(const char *name, int fd, char **argv, const char *type, const char *parameters) {
     static struct request request;
     prepare(&request, argv[0], DM_SUSPEND_FLAG);
     if (report(name, "suspend", ioctl(fd, DM_DEV_SUSPEND, &request)) == REFUSED)
         return REFUSED;
-    return load(name, fd, argv);
+    return load(name, fd, argv[0], argv[1], type, parameters);
+}
+
+enum verdict dm_create(const char *name, int argc, char **argv) {
+    (void)argc;
+    return create(name, control(name), argv, argv[2], argv[3]);
+}
+
+/* The key is there for this process alone, which is who must hold it when the table is loaded. */
+enum verdict dm_verity(const char *name, int argc, char **argv) {
+    (void)argc;
+    size_t size;
+    char *signature = read_file(name, argv[3], &size);
+    const int process_keyring = -2; /* KEY_SPEC_PROCESS_KEYRING */
+    need(name, "key", syscall(SYS_add_key, "user", "forged", signature, size, process_keyring));
+    return create(name, control(name), argv, "verity", argv[2]);
+}
+
+enum verdict dm_replace(const char *name, int argc, char **argv) {
+    (void)argc;
+    return replace(name, control(name), argv, argv[2], argv[3]);
+}
+
+/* The kernel lets only an error table take the place of a verity one, and anything that of an error one. In between
+ * nothing can be read, this program neither. */
+enum verdict dm_through_error(const char *name, int argc, char **argv) {
+    (void)argc;
+    int fd = control(name);
+    need(name, "mlockall", mlockall(MCL_CURRENT));
+    if (replace(name, fd, argv, "error", "") == REFUSED)
+        return REFUSED;
+    return replace(name, fd, argv, "linear", argv[2]);
+}
+
+enum verdict write_device(const char *name, int argc, char **argv) {
+    (void)argc;
+    char byte;
+    int reading = open_needed(name, argv[0]), writable = 0;
+    need(name, "read", pread(reading, &byte, 1, 0) == 1 ? 0 : -1);
+    report(name, "set-writable", ioctl(reading, BLKROSET, &writable));
+    int fd = open(argv[0], O_RDWR | O_CLOEXEC);
+    if (report(name, "open", fd) == REFUSED)
+        return REFUSED;
+    return report(name, "write", pwrite(fd, &byte, 1, 0) == 1 ? 0 : -1);
 }
 
 enum verdict dm_version(const char *name, int argc, char **argv) {
@@ -79,8 +121,12 @@ enum verdict dm_version(const char *name, int argc, char **argv) {
     need(name, "mmap", request == MAP_FAILED ? -1 : 0);
     prepare(request, "", 0);
     long result;
-    if (!strcmp(argv[0], "64"))
-        __asm__ volatile("syscall" : "=a"(result) : "a"(16L), "D"((long)fd), "S"((long)DM_VERSION), "d"(request)
+    /* The kernel looks at the lower half of the command alone. `other` is none of the device-mapper's. */
+    long command = !strcmp(argv[0], "other") ? 0x5401L : (long)DM_VERSION;
+    if (!strcmp(argv[0], "high"))
+        command |= 0x5a5a5a5aL << 32;
+    if (!strcmp(argv[0], "64") || !strcmp(argv[0], "high") || !strcmp(argv[0], "other"))
+        __asm__ volatile("syscall" : "=a"(result) : "a"(16L), "D"((long)fd), "S"(command), "d"(request)
                          : "rcx", "r11", "memory");
     else if (!strcmp(argv[0], "x32"))
         __asm__ volatile("syscall" : "=a"(result) : "a"(0x40000000L | 514), "D"((long)fd), "S"((long)DM_VERSION), "d"(request)

@@ -76,13 +76,21 @@ enum verdict core_helper(const char *name, int argc, char **argv) {
     if (!freopen(argv[0], "w", stdout))
         return NOT_TRIED;
     privileges(name, 0, NULL);
-    static const struct { const char *name; attack run; int first; } steps[] = {
-        {"write-enforce", write_enforce, 1}, {"load-policy", load_policy, 1}, {"delete-policy", delete_policy, 2}};
+    /* Each argument list begins where the attack's own would. */
+    char *policy_and_file[] = {argv[2], argv[1]}, *native[] = {"64"};
+    const struct { const char *name; attack run; char **argv; } steps[] = {
+        {"dm-version", dm_version, native},
+        {"load-policy", load_policy, argv + 1},
+        {"update-policy", update_policy, policy_and_file},
+        {"activate-policy", activate_policy, argv + 2},
+        {"delete-policy", delete_policy, argv + 2},
+        {"write-enforce", write_enforce, NULL},
+    };
     /* Each in a child of its own, since what is missing ends the program. */
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         fflush(stdout);
         if (fork() == 0)
-            exit(steps[i].run(steps[i].name, 1, argv + steps[i].first));
+            exit(steps[i].run(steps[i].name, 0, steps[i].argv));
         wait(NULL);
     }
     printf("attack %s end\n", name);

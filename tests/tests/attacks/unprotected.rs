@@ -91,6 +91,7 @@ fn every_attack_works_where_nothing_stands_against_it() {
         "dm-replace forged 8192 error ''",
         "dm-replace forged 8192 linear '/dev/loop0 0'",
         "dm-version 64",
+        "dm-version high",
         "dm-version 32",
         "write-enforce",
     ] {
