@@ -6,6 +6,7 @@ use graven::run::{Machine, Running};
 
 use crate::audit::{self, Record};
 use crate::console::{Console, Silence};
+use crate::refusal::{PANIC, unlucky};
 
 /// How long a boot may take: QEMU without hardware virtualisation, on a machine that has other work too.
 pub const BOOT: Duration = Duration::from_secs(300);
@@ -49,7 +50,18 @@ impl Guest {
     /// are no longer rationed.
     pub fn boot(machine: &Machine, prompt: &str) -> Self {
         let mut guest = Self::start(machine);
-        guest.expect(prompt, BOOT);
+        match guest.console.wait_for_one_of(&[prompt, PANIC], BOOT) {
+            Ok(Some(0)) => {}
+            _ if unlucky(&guest.console.text()) => {
+                eprintln!("QEMU's emulation stumbled in the early boot; booting once more");
+                let _ = guest.machine.kill();
+                guest = Self::start(machine);
+                guest.expect(prompt, BOOT);
+            }
+            reached => {
+                guest.give_up(&format!("`{prompt}` never came"), reached.err().unwrap_or(Silence::Ended))
+            }
+        }
         guest.shell("dmesg -n 1; echo 0 >/proc/sys/kernel/printk_ratelimit");
         guest
     }

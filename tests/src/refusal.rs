@@ -40,7 +40,7 @@ impl fmt::Display for Stop {
 const LONGEST: Duration = Duration::from_secs(180);
 /// What firmware says of an image whose signature `db` does not vouch for: EDK2 by version.
 const DENIED: [&str; 2] = ["Access Denied", "Security Violation"];
-const PANIC: &str = "Kernel panic - not syncing: ";
+pub(crate) const PANIC: &str = "Kernel panic - not syncing: ";
 const STAGE0: &str = "graven: stage0: S0-";
 
 /// Boots a machine that must be stopped, and answers its console.
@@ -96,7 +96,7 @@ fn boot(machine: &Machine, by: Stop) -> String {
 
 /// QEMU 7.2 with a thread for each emulated processor now and then runs a half-written instruction while Linux patches
 /// itself (a panic by an int3), or stands still when the second processor comes up: before any process runs.
-fn unlucky(log: &str) -> bool {
+pub(crate) fn unlucky(log: &str) -> bool {
     let judged = [UP, STAGE0, "graven: stage0: step", "Run /init as init process", DENIED[0], DENIED[1]];
     let stumbled = match log.contains(PANIC) {
         true => log.contains("int3"),
