@@ -144,6 +144,8 @@ impl Words {
             signed_policy: STANDS_FOR_THE_POLICY,
             enforcement: self.enforcement,
             lockdown: self.lockdown,
+            // A line without one of them is a finding, whatever the recipe's reason: the image does not carry it.
+            left_out: &[],
             extra: &self.extra,
             limit: &limit,
         })

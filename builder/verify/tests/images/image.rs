@@ -228,6 +228,7 @@ impl Image {
             signed_policy: &signed_policy,
             enforcement: Enforcement::Enforce,
             lockdown: KernelLockdown::Integrity,
+            left_out: &[],
             extra: &["quiet".to_owned()],
             limit: &CommandLineLimit { limit: change.limit, reserve: 0, additions: Vec::new() },
         })
