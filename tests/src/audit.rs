@@ -38,13 +38,29 @@ fn record(line: &str) -> Option<Record> {
     let mut rest = rest.trim();
     while let Some((key, after)) = rest.split_once('=') {
         let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => after.split_once(' ').unwrap_or((after, "")),
+            Some(quoted) => {
+                let (value, after) = quoted.split_once('"')?;
+                (value.to_owned(), after)
+            }
+            None => {
+                let (value, after) = after.split_once(' ').unwrap_or((after, ""));
+                let text = matches!(key.trim(), "path" | "comm");
+                let plain = if text { hexadecimal(value) } else { None };
+                (plain.unwrap_or_else(|| value.to_owned()), after)
+            }
         };
-        fields.insert(key.trim().to_owned(), value.to_owned());
+        fields.insert(key.trim().to_owned(), value);
         rest = after.trim_start();
     }
     Some(Record { kind: kind.parse().ok()?, fields })
+}
+
+/// A text in which the kernel found blanks, quotes or control characters comes in digits instead of quotes.
+fn hexadecimal(digits: &str) -> Option<String> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
+    let even = digits.len().is_multiple_of(2);
+    bytes.filter(|_| even).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -61,5 +77,14 @@ mod tests {
             assert_eq!(found[0].get(key), value);
         }
         assert_eq!(found[0].get("rule"), "DEFAULT op=EXECUTE action=DENY");
+    }
+
+    #[test]
+    fn a_path_with_a_blank_is_put_into_letters() {
+        let line = "audit: type=1420 audit(1.2:3): ipe_op=EXECUTE pid=24 path=2F6D656D6664206129 dev=\"tmpfs\" ino=10";
+        let found = records(line);
+        assert_eq!(found[0].get("path"), "/memfd a)");
+        assert_eq!(found[0].get("pid"), "24");
+        assert_eq!(records("audit: type=1420 audit(1.2:3): path=? dev=?")[0].get("path"), "?");
     }
 }

@@ -197,7 +197,7 @@ fn verified_memory_stays_as_it_is(guest: &mut Guest) {
         &[(
             "memfd-exec /usr/bin/attack",
             &[("memfd-exec", "worked"), ("exec", "refused EACCES")],
-            By::Policy(&[("EXECUTE", "BPRM_CHECK", "/memfd:attack (deleted)")]),
+            By::Policy(&[("EXECUTE", "BPRM_CHECK", "/memfd:attack (deleted)"); 2]),
         )],
     );
 }
