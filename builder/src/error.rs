@@ -44,6 +44,12 @@ pub enum Error {
     /// The signers.
     #[error(transparent)]
     Signers(#[from] crate::signers::SignersError),
+    /// The boot artefact's signature.
+    #[error(transparent)]
+    Authenticode(#[from] graven_boot::authenticode::AuthenticodeError),
+    /// Contents of the root that could not be read when they were wanted.
+    #[error("the root file system: {0}")]
+    Contents(#[source] io::Error),
     /// Initramfs, command line or boot artefact.
     #[error("{0}")]
     Link(String),
@@ -84,24 +90,39 @@ impl Error {
     pub(crate) fn root(disk: &Path, source: io::Error) -> Self {
         let names_itself =
             source.get_ref().is_some_and(|inner| inner.is::<graven_image::erofs::SourceError>());
-        if names_itself {
-            Self::Link(format!("the root file system: {source}"))
-        } else {
-            Self::io(disk, source)
-        }
+        if names_itself { Self::Contents(source) } else { Self::io(disk, source) }
     }
 
     /// Whose fault this is.
     #[must_use]
     pub fn fault(&self) -> Fault {
+        use graven_boot::authenticode::AuthenticodeError;
+        use graven_boot::pkcs7::Pkcs7Error;
+        use graven_boot::sign::SignError;
+        use graven_image::{fat, gpt, tree};
+
         use crate::output::OutputError;
+        use crate::signers::SignersError;
         match self {
             Self::Source(error) if error.problem.is_environment() => Fault::Environment,
             Self::Source(_) => Fault::Input,
-            Self::Io { .. } | Self::Output(OutputError::Io { .. } | OutputError::Busy(_)) => {
-                Fault::Environment
+            Self::Io { .. }
+            | Self::Contents(_)
+            | Self::Output(OutputError::Io { .. } | OutputError::Busy(_))
+            | Self::Fat(fat::Error::Io { .. })
+            | Self::Gpt(gpt::Error::Io { .. })
+            | Self::Tree(tree::Error::Read { .. })
+            | Self::Recipe(graven_recipe::RecipeError::Read { .. }) => Fault::Environment,
+            Self::Sign(error)
+            | Self::Signers(SignersError::Sign(error))
+            | Self::Pkcs7(Pkcs7Error::Sign(error))
+            | Self::Authenticode(AuthenticodeError::Signature { source: Pkcs7Error::Sign(error), .. }) => {
+                match error {
+                    SignError::BadAnswer { .. } => Fault::Input,
+                    SignError::Read { .. } => Fault::Environment,
+                    _ => Fault::Usage,
+                }
             }
-            Self::Recipe(graven_recipe::RecipeError::Read { .. }) => Fault::Environment,
             _ => Fault::Usage,
         }
     }

@@ -86,7 +86,7 @@ pub fn link(
         linux: &inputs.kernel.image,
     })
     .map_err(link_error)?;
-    Ok(match authenticode::sign(&unsigned, &*signers.boot).map_err(link_error)? {
+    Ok(match authenticode::sign(&unsigned, &*signers.boot)? {
         Answer::Pending(request) => Station::Pending(vec![request]),
         Answer::Signed(bytes) => Station::Done(BootArtefact {
             authenticode: authenticode::digest(&Image::parse(&bytes).map_err(link_error)?),

@@ -11,8 +11,17 @@ fn main() -> ExitCode {
     match cli::run(cli::Arguments::parse()) {
         Ok(status) => status.into(),
         Err(failure) => {
-            eprintln!("graven: {:#}", failure.error);
+            eprintln!("graven: {}", chain(&failure.error));
             failure.status.into()
         }
     }
+}
+
+/// An error and its causes; a cause that is told in the words before it is not told again.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        told if told.contains(&cause) => told.to_owned(),
+        told => format!("{told}: {cause}"),
+    })
 }
