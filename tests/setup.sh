@@ -19,6 +19,7 @@ packages=(
   gdisk fdisk dosfstools mtools e2fsprogs               # oracles: disk, ESP
   sbsigntool openssl efitools                           # oracles: signatures, enrolment files
   busybox-static cpio kmod xz-utils zstd                # guests
+  faketime                                              # builds on another day
   gcc libc6-dev musl-tools                              # guest programs, C parts of dependencies
   python3 python3-pefile binutils                       # oracles: PE, ukify
   jq                                                    # oracle: manifest and list of files

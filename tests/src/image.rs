@@ -1,5 +1,6 @@
 //! Images for tests, made by the program that users run.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -13,34 +14,30 @@ use crate::inputs;
 /// The `graven` program of this very source, built on first use in the profile of the tests.
 pub fn graven() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let output = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--workspace",
-                "--bin",
-                "graven",
-                "--message-format",
-                "json",
-            ])
-            .current_dir(inputs::project())
-            .output()
-            .expect("cargo can be started");
-        assert!(
-            output.status.success(),
-            "cargo build -p graven: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let messages = String::from_utf8_lossy(&output.stdout);
-        let executable = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-            .find(|path| path.file_name().is_some_and(|name| name == "graven"));
-        executable.expect("cargo names the program that it built")
-    })
+    PROGRAM.get_or_init(|| program(if cfg!(debug_assertions) { "dev" } else { "release" }))
+}
+
+/// The same as it is shipped, for what depends on that: memory and time.
+pub fn graven_as_shipped() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| program("release"))
+}
+
+fn program(profile: &str) -> PathBuf {
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "graven", "--profile", profile])
+        .args(["--message-format", "json"])
+        .current_dir(inputs::project())
+        .output()
+        .expect("cargo can be started");
+    assert!(output.status.success(), "cargo build -p graven: {}", String::from_utf8_lossy(&output.stderr));
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let executable = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .find(|path| path.file_name().is_some_and(|name| name == "graven"));
+    executable.expect("cargo names the program that it built")
 }
 
 /// Runs `graven` with these arguments and waits for its end.
@@ -127,4 +124,40 @@ pub fn machine_trusting(out: &Path, keys: &Path) -> Machine {
     let certificate = Certificate::read_all(&pem).expect("it is a certificate").remove(0);
     let list = certificate_list(uuid::Uuid::nil(), &certificate).expect("it fits a signature list");
     Machine::new(disk).enrol(Enrolment { pk: list.clone(), kek: list.clone(), db: list })
+}
+
+/// Every file of an output folder by its name, read whole.
+pub fn outputs(out: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(out).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
+    entries
+        .map(|entry| {
+            let entry = entry.expect("the folder can be read");
+            let name = entry.file_name().into_string().expect("outputs have plain names");
+            (name, std::fs::read(entry.path()).expect("an output can be read"))
+        })
+        .collect()
+}
+
+/// Two output folders hold the same files with the same bytes; else panics, naming those that differ and where.
+pub fn assert_same_outputs(one: &Path, other: &Path) {
+    let (ones, others) = (outputs(one), outputs(other));
+    let names = |all: &BTreeMap<String, Vec<u8>>| all.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        names(&ones),
+        names(&others),
+        "the same files lie in {} and {}",
+        one.display(),
+        other.display()
+    );
+    assert!(ones.contains_key(graven::deliver::DISK), "the disk is among them: {:?}", names(&ones));
+    let different: Vec<String> = ones
+        .iter()
+        .filter_map(|(name, bytes)| {
+            let theirs = &others[name];
+            let at = bytes.iter().zip(theirs).position(|(one, other)| one != other);
+            let at = at.or((bytes.len() != theirs.len()).then_some(bytes.len().min(theirs.len())))?;
+            Some(format!("{name} from byte {at} on"))
+        })
+        .collect();
+    assert!(different.is_empty(), "{} and {} differ: {different:?}", one.display(), other.display());
 }

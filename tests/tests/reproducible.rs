@@ -1,0 +1,89 @@
+//! An image is a function of recipe, inputs and keys: not of who builds it, where, when and with how many threads.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use graven_tests::oracle::content;
+use graven_tests::{image, inputs};
+
+/// `nobody`, on every Linux.
+const UNPRIVILEGED: &str = "65534";
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the test owns its files");
+}
+
+fn is_root() -> bool {
+    content("id", ["-u"]).trim() == "0"
+}
+
+/// The recipe as another person would have it: a checkout made under `umask 077`, years ago, in another place.
+fn checkout(recipe: &Path, to: &Path) {
+    let copied = Command::new("sh")
+        .args([
+            "-c",
+            "umask 077; cp -RL \"$1\" \"$2\" && find \"$2\" -exec touch -d '2019-03-04 05:06:07' {} +",
+        ])
+        .args(["sh".as_ref(), recipe.as_os_str(), to.as_os_str()])
+        .status();
+    assert!(copied.is_ok_and(|status| status.success()), "the recipe can be copied");
+}
+
+#[test]
+fn folder_time_umask_locale_user_home_and_threads_change_no_byte() {
+    let recipe = inputs::project().join("recipes/minimal");
+    let scratch = image::folder();
+    let here = scratch.path().join("here");
+    let reference = Command::new(image::graven())
+        .arg("build")
+        .arg(&recipe)
+        .args(["--target", "qemu-x86_64", "--jobs", "2", "--keys"])
+        .arg(image::keys())
+        .arg("--out")
+        .arg(&here)
+        .env("LC_ALL", "C.UTF-8")
+        .env("TZ", "UTC")
+        .output()
+        .expect("graven can be started");
+    assert!(reference.status.success(), "{}", String::from_utf8_lossy(&reference.stderr));
+
+    // Nothing that the other one uses lies where the first one's does, or belongs to whom it belonged.
+    let elsewhere = scratch.path().join("a place with blanks/Ünïcode");
+    fs::create_dir_all(&elsewhere).expect("the scratch folder takes folders");
+    mode(scratch.path(), 0o755);
+    checkout(&recipe, &elsewhere.join("checkout"));
+    checkout(image::keys(), &elsewhere.join("keys"));
+    fs::copy(image::graven(), elsewhere.join("graven")).expect("the program can be copied");
+    mode(&elsewhere.join("graven"), 0o755);
+
+    let mut other = Command::new("env");
+    other.arg("-i").args(["PATH=/usr/bin:/bin", "LC_ALL=tr_TR.UTF-8", "LANG=tr_TR.UTF-8"]);
+    other.args([
+        "TZ=Pacific/Kiritimati",
+        "HOME=/nonexistent",
+        "USER=nobody",
+        "TMPDIR=/nonexistent",
+        "TERM=dumb",
+    ]);
+    if is_root() {
+        content("chown", ["-R".as_ref(), UNPRIVILEGED.as_ref(), elsewhere.as_os_str()]);
+        other.args(["setpriv", "--reuid", UNPRIVILEGED, "--regid", UNPRIVILEGED, "--clear-groups"]);
+        other.args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]);
+    }
+    other.args([
+        "faketime",
+        "2038-11-12 13:14:15",
+        "sh",
+        "-c",
+        "umask 0177 && umask 077 && exec \"$@\"",
+        "sh",
+    ]);
+    other.args(["../graven", "build", ".", "--target", "qemu-x86_64", "--jobs", "1"]);
+    other.args(["--keys", "../keys", "--out", "../there"]).current_dir(elsewhere.join("checkout"));
+    let output = other.output().expect("env is there");
+    assert!(output.status.success(), "another person's build: {}", String::from_utf8_lossy(&output.stderr));
+
+    image::assert_same_outputs(&here, &elsewhere.join("there"));
+}

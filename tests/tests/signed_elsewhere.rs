@@ -1,0 +1,133 @@
+//! A build whose keys are elsewhere: it stops, someone signs, it goes on, and the image is the one it would have been.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use graven_tests::oracle::content;
+use graven_tests::{image, inputs};
+use serde_json::Value;
+
+/// Where a firm's own signer stands: it knows the list's fields and openssl, and nothing of ours.
+struct Desk {
+    _scratch: tempfile::TempDir,
+    certificates: PathBuf,
+    out: PathBuf,
+    pending: PathBuf,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let scratch = image::folder();
+        let certificates = scratch.path().join("certificates");
+        fs::create_dir(&certificates).expect("a folder");
+        fs::copy(image::keys().join("db.crt"), certificates.join("db.crt")).expect("the certificate");
+        let (out, pending) = (scratch.path().join("out"), scratch.path().join("out.pending"));
+        Self { _scratch: scratch, certificates, out, pending }
+    }
+
+    fn build(&self) -> Output {
+        image::try_build(&inputs::project().join("recipes/minimal"), &self.out, &self.certificates, &[])
+    }
+
+    /// Builds, which must stop for these signatures and leave nothing that looks like an image.
+    fn stops_for(&self, purposes: &[&str]) -> Vec<Value> {
+        let output = self.build();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{words}");
+        assert!(words.contains("to-sign.json"), "the user is told what to sign: {words}");
+        assert!(!self.out.exists(), "nothing lies under the final name");
+        assert!(!self.out.with_file_name(".out.building").exists(), "nothing is left lying about");
+        let list = fs::read_to_string(self.pending.join("to-sign.json")).expect("the list of requests");
+        let list: Value = serde_json::from_str(&list).expect("it is JSON");
+        let requests = list["requests"].as_array().expect("requests").clone();
+        let mut asked: Vec<_> = requests.iter().map(|request| field(request, "purpose")).collect();
+        asked.sort_unstable();
+        assert_eq!(asked, purposes);
+        requests
+    }
+
+    fn answer(&self, request: &Value) -> PathBuf {
+        self.pending.join(format!("{}.sig", field(request, "id")))
+    }
+
+    /// Signs the message itself.
+    fn sign_message(&self, key: &Path, request: &Value) {
+        let (text, message) = (self.pending.join("message.b64"), self.pending.join("message"));
+        fs::write(&text, field(request, "to-be-signed")).expect("a file");
+        let (text, message, answer) = (path(&text), path(&message), self.answer(request));
+        content("openssl", ["base64", "-d", "-A", "-in", text, "-out", message]);
+        content("openssl", ["dgst", "-sha256", "-sign", path(key), "-out", path(&answer), message]);
+    }
+
+    /// Signs the digest alone, as a hardware key is given it.
+    fn sign_digest(&self, key: &Path, request: &Value) {
+        let (answer, file) = (self.answer(request), self.pending.join("digest"));
+        let digits = field(request, "digest");
+        let bytes: Vec<u8> = (0..digits.len() / 2)
+            .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).expect("hexadecimal digits"))
+            .collect();
+        fs::write(&file, bytes).expect("a file");
+        let options = ["-pkeyopt", "digest:sha256", "-pkeyopt", "rsa_padding_mode:pkcs1"];
+        let files = ["pkeyutl", "-sign", "-inkey", path(key), "-in", path(&file), "-out", path(&answer)];
+        content("openssl", files.iter().chain(&options));
+    }
+}
+
+fn field<'v>(request: &'v Value, name: &str) -> &'v str {
+    request[name].as_str().unwrap_or_else(|| panic!("a request has a field {name}: {request}"))
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("plain names")
+}
+
+#[test]
+fn a_build_that_was_signed_elsewhere_equals_the_one_signed_in_place() {
+    let desk = Desk::new();
+    let key = image::keys().join("db.key");
+    for request in desk.stops_for(&["policy", "root"]) {
+        assert_eq!(field(&request, "algorithm"), "rsa-pkcs1-sha256");
+        desk.sign_message(&key, &request);
+    }
+    for request in desk.stops_for(&["boot"]) {
+        desk.sign_digest(&key, &request);
+    }
+    let output = desk.build();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    image::assert_same_outputs(image::minimal(), &desk.out);
+}
+
+#[test]
+fn a_wrong_answer_is_refused_and_named() {
+    let desk = Desk::new();
+    let requests = desk.stops_for(&["policy", "root"]);
+    let refused = |why: &str, wrong: &Value| {
+        let output = desk.build();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{why}: {words}");
+        let (id, purpose) = (field(wrong, "id"), field(wrong, "purpose"));
+        assert_eq!(words.lines().count(), 1, "{why}: one line: {words}");
+        assert!(words.contains(id) && words.contains(purpose), "{why}: the answer is named: {words}");
+        assert!(!desk.out.exists(), "{why}: nothing lies under the final name");
+    };
+    let (one, other) = (&requests[0], &requests[1]);
+
+    desk.sign_message(&image::strangers_keys().join("db.key"), one);
+    refused("a stranger's key", one);
+
+    desk.sign_message(&image::keys().join("db.key"), one);
+    fs::copy(desk.answer(one), desk.answer(other)).expect("a file");
+    refused("the answer to another request", other);
+
+    desk.sign_message(&image::keys().join("db.key"), other);
+    let whole = fs::read(desk.answer(one)).expect("an answer");
+    fs::write(desk.answer(one), &whole[..whole.len() - 1]).expect("a file");
+    refused("a truncated answer", one);
+
+    fs::write(desk.answer(one), whole).expect("a file");
+    for request in desk.stops_for(&["boot"]) {
+        fs::write(desk.answer(&request), []).expect("a file");
+        refused("an empty answer", &request);
+    }
+}
