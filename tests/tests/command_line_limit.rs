@@ -84,7 +84,8 @@ fn a_policy_from_the_initramfs_is_enforced_and_parity_repairs_a_damaged_root() {
     assert!(line.contains("graven.policy-sha256="), "{line}");
     assert_eq!(guest.succeed("cat /sys/kernel/security/ipe/policies/minimal/active").trim(), "1");
     assert_eq!(guest.succeed("cat /sys/kernel/security/ipe/enforce").trim(), "1");
-    guest.succeed("cp /usr/bin/busybox /tmp/sh");
+    // As an attacker would: the mount's own noexec out of the way, so that IPE is what refuses.
+    guest.succeed("mount -o remount,exec /tmp && cp /usr/bin/busybox /tmp/sh");
     let (refused, records) = guest.audited("/tmp/sh -c true");
     assert!(refused.text.contains("Permission denied"), "{}", refused.text);
     assert!(records.iter().any(|record| record.kind == audit::IPE_ACCESS), "{records:?}");
