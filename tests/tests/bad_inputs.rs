@@ -1,6 +1,8 @@
 //! Inputs that are wrong, through the program: each ends with its exit status and names what is wrong, and nothing lies
 //! under the output's name.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! A command line that grows: the policy moves into the initramfs, bound by its digest, and at last the build refuses.
 //! The machine that boots the long one has a damaged root as well, which its parity repairs.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! A whole Debian system with systemd, as mmdebstrap makes it, carved and booted: what goes in comes out again, and
 //! systemd lives with a read-only root and everything that stage0 has closed.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 

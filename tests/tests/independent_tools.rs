@@ -1,5 +1,7 @@
 //! What other people's programs say of our images: partition table, ESP, root, tree, parity, signatures, UKI, lists.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
