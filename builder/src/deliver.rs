@@ -14,8 +14,11 @@ use graven_verify::manifest::{
     self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Manifest, Partition, Policy, Role, Root,
     sha256_hex,
 };
-use graven_verity::fsverity;
-use graven_verity::io::Window;
+use graven_verity::fsverity::{self, Digester};
+use graven_verity::hash;
+use graven_verity::io::{ReadAt, Window};
+use graven_verity::progress::Silent;
+use graven_verity::stream::{self, Consumer};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -25,6 +28,7 @@ use crate::identity;
 use crate::link::BootArtefact;
 use crate::output::Staging;
 use crate::plan::Plan;
+use crate::root::RootImage;
 use crate::seal::SealedRoot;
 use crate::signers::Signers;
 use graven_handoff::hex::encode as hex;
@@ -63,7 +67,7 @@ pub fn deliver(
     image.disk.sync_all().map_err(|error| Error::io(&disk_path, error))?;
 
     let disk_io = |error| Error::io(&disk_path, error);
-    let digest = fsverity::digest(&image.disk, &fsverity::Params::default()).map_err(disk_io)?;
+    let digest = digest(image).map_err(disk_io)?;
     let sha256 = match whole {
         WholeSha256::No => None,
         WholeSha256::Yes => {
@@ -164,6 +168,31 @@ pub fn deliver(
     let lines: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
     staging.write("SHA256SUMS", lines.as_bytes())?;
     Ok(manifest)
+}
+
+/// fs-verity of the whole disk. The root is not read again: its blocks were hashed as they were written.
+fn digest(image: &RootImage) -> std::io::Result<hash::Digest> {
+    let mut digester = Digester::new(&fsverity::Params::default());
+    let start = image.table.partitions[image.places.slots[0].root].start;
+    let end = start + image.stretch.len();
+    let (before, after) = (
+        Window::new(&image.disk, 0, start),
+        Window::new(&image.disk, end, image.table.disk_bytes.saturating_sub(end)),
+    );
+    stream::run(&before, start, &mut [&mut Following(&mut digester)], &Silent)?;
+    digester.append(&image.stretch)?;
+    stream::run(&after, after.size()?, &mut [&mut Following(&mut digester)], &Silent)?;
+    Ok(digester.finish())
+}
+
+/// Takes what it is shown for the bytes that follow.
+struct Following<'a>(&'a mut Digester);
+
+impl Consumer for Following<'_> {
+    fn window(&mut self, _offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.update(bytes);
+        Ok(())
+    }
 }
 
 fn write_esp(sealed: &SealedRoot, path: &str, bytes: &[u8], timestamp: i64) -> Result<()> {

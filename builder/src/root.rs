@@ -4,11 +4,12 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use graven_image::erofs::{self, FileRecord};
+use graven_image::erofs::{self, FileRecord, Written};
 use graven_image::gpt::Table;
 use graven_recipe::Recipe;
 use graven_verity::dm::{RootHash, Salt, Superblock, TreeBuilder};
 use graven_verity::fec;
+use graven_verity::fsverity::Stretch;
 use graven_verity::io::{Concat, Window, WriteAt};
 use graven_verity::progress::Progress;
 
@@ -35,6 +36,8 @@ pub struct RootImage {
     pub hash_area: HashArea,
     /// Every regular file, hashed.
     pub files: Vec<FileRecord>,
+    /// What is known of the root partition's bytes, from its start on: the disk's digest needs no second look at them.
+    pub stretch: Stretch,
 }
 
 /// Writes `rootfs` to a new disk image at `path`: each source byte is read once, each output byte written once.
@@ -69,8 +72,8 @@ pub fn write(recipe: &Recipe, rootfs: &Rootfs, path: &Path, progress: &dyn Progr
     };
     let tree = Window::new(part(slot.verity), hash_area.tree_start, hash_area.tree_bytes);
     let mut builder = TreeBuilder::new(params.clone(), tree);
-    let files = erofs::write(&image, &part(slot.root), &mut [&mut builder], progress)
-        .map_err(|source| Error::root(path, source))?;
+    let written = erofs::write(&image, &part(slot.root), &mut [&mut builder], progress);
+    let Written { files, image: stretch } = written.map_err(|source| Error::root(path, source))?;
     let root_hash = builder.finish().map_err(writing)?;
 
     let superblock = Superblock { uuid: identity::uuid("superblock", &[&root_hash.to_string()]), params };
@@ -83,7 +86,7 @@ pub fn write(recipe: &Recipe, rootfs: &Rootfs, path: &Path, progress: &dyn Progr
         let out = Window::new(part(slot.verity), parity.start, parity.bytes);
         write_parity(parity, &message, &out, progress).map_err(writing)?;
     }
-    Ok(RootImage { disk, table, places, superblock, root_hash, hash_area, files })
+    Ok(RootImage { disk, table, places, superblock, root_hash, hash_area, files, stretch })
 }
 
 fn write_parity(

@@ -21,7 +21,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     /// The hash blocks that hold `digests`; the last one may not be full.
-    fn blocks<'a>(&self, digests: &'a [u8]) -> Cow<'a, [u8]> {
+    pub(crate) fn blocks<'a>(&self, digests: &'a [u8]) -> Cow<'a, [u8]> {
         let used = self.per_block * self.slot;
         if used == self.block_size && digests.len().is_multiple_of(used) {
             return Cow::Borrowed(digests);
@@ -91,6 +91,40 @@ impl Accumulator {
         let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % size);
         self.partial.extend_from_slice(rest);
         self.raise(0, self.leaf.digests(whole, self.slots.slot), emit)
+    }
+
+    /// Takes the digests of the next data blocks, in their slots. The blocks before must have come in whole.
+    pub(crate) fn update_digests<E>(
+        &mut self,
+        digests: &[u8],
+        emit: &mut impl FnMut(HashBlocks<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        debug_assert!(self.partial.is_empty() && digests.len().is_multiple_of(self.slots.slot));
+        self.raise(0, digests.to_vec(), emit)
+    }
+
+    /// Whether the next data block begins a hash block.
+    pub(crate) fn at_hash_block(&self) -> bool {
+        self.partial.is_empty() && self.levels.first().is_none_or(|level| level.open.is_empty())
+    }
+
+    /// Takes the digests of the next whole hash blocks of data, in their slots; [`at_hash_block`](Self::at_hash_block).
+    pub(crate) fn update_hash_blocks<E>(
+        &mut self,
+        digests: &[u8],
+        emit: &mut impl FnMut(HashBlocks<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        debug_assert!(self.at_hash_block() && digests.len().is_multiple_of(self.slots.slot));
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let blocks = (digests.len() / self.slots.slot) as u64;
+        if self.levels.is_empty() {
+            self.levels.push(Level::default());
+        }
+        self.levels[0].digests += blocks * self.slots.per_block as u64;
+        self.levels[0].finished += blocks;
+        self.raise(1, digests.to_vec(), emit)
     }
 
     /// Fills an unfinished last data block with zeros.

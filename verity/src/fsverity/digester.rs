@@ -1,13 +1,12 @@
 //! The digest of a file in one pass.
 
-use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
 
-use super::{Descriptor, Params};
+use super::stretch::{accumulator, pass_over};
+use super::{Descriptor, Params, Stretch};
 use crate::hash::Digest;
 use crate::io::ReadAt;
-use crate::merkle::{Accumulator, HashBlocks};
+use crate::merkle::Accumulator;
 use crate::progress::Silent;
 use crate::stream::{self, Consumer, WINDOW};
 
@@ -24,12 +23,7 @@ impl Digester {
     /// A digester of a file that is empty so far.
     #[must_use]
     pub fn new(params: &Params) -> Self {
-        let hasher = params.hasher();
-        Self {
-            params: params.clone(),
-            accumulator: Accumulator::new(Arc::clone(hasher), Arc::clone(hasher), params.slots()),
-            data_size: 0,
-        }
+        Self { params: params.clone(), accumulator: accumulator(params), data_size: 0 }
     }
 
     /// Takes the file's next bytes, as many as there are.
@@ -38,6 +32,36 @@ impl Digester {
             self.data_size += bytes.len() as u64;
             let Ok(()) = self.accumulator.update(bytes, &mut pass_over);
         }
+    }
+
+    /// Takes the file's next `len` bytes by the digests of their blocks ([`BlockDigests::blocks`](super::BlockDigests::blocks)).
+    /// A last block that is not full must have been filled up with zeros, and be the file's last.
+    ///
+    /// # Errors
+    /// Where the bytes before are no whole blocks, or the digests are not as many as the blocks.
+    pub fn update_known(&mut self, digests: &[u8], len: u64) -> io::Result<()> {
+        let block = u64::from(self.params.block_size());
+        let fits = digests.len() as u64 == len.div_ceil(block) * self.params.slots().slot as u64;
+        if !self.data_size.is_multiple_of(block) || !fits {
+            return Err(misplaced("the digests of blocks", self.data_size));
+        }
+        self.data_size += len;
+        let Ok(()) = self.accumulator.update_digests(digests, &mut pass_over);
+        Ok(())
+    }
+
+    /// Takes the file's next bytes as they were hashed before.
+    ///
+    /// # Errors
+    /// Where no hash block of the lowest level begins here: after a multiple of 512 KiB, by default.
+    pub fn append(&mut self, stretch: &Stretch) -> io::Result<()> {
+        let whole = self.data_size.is_multiple_of(u64::from(self.params.block_size()));
+        if !whole || !self.accumulator.at_hash_block() {
+            return Err(misplaced("a stretch", self.data_size));
+        }
+        self.data_size += stretch.len();
+        stretch.append_to(&mut self.accumulator);
+        Ok(())
     }
 
     /// The descriptor of the file as it is now complete.
@@ -55,9 +79,8 @@ impl Digester {
     }
 }
 
-/// The tree itself is not kept: only its root is wanted.
-fn pass_over(_: HashBlocks<'_>) -> Result<(), Infallible> {
-    Ok(())
+fn misplaced(what: &str, at: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("fs-verity digest: {what} cannot follow byte {at}"))
 }
 
 impl Consumer for Digester {

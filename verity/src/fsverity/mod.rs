@@ -6,7 +6,9 @@
 mod descriptor;
 mod digester;
 mod params;
+mod stretch;
 
 pub use self::descriptor::{Descriptor, formatted_digest};
 pub use self::digester::{Digester, digest};
 pub use self::params::{Params, ParamsError};
+pub use self::stretch::{BlockDigests, Stretch};

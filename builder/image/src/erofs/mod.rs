@@ -37,5 +37,5 @@ mod xattr;
 pub use plan::{Image, Options, PlanError};
 pub use read::{ReadError, Reader};
 pub use render::SourceError;
-pub use write::{FileRecord, write};
+pub use write::{FileRecord, Written, write};
 pub use xattr::XattrProblem;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-use graven_verity::fsverity::{self, Digester};
+use graven_verity::fsverity::{self, BlockDigests, Digester, Stretch};
 use graven_verity::hash::Digest;
 use graven_verity::io::WriteAt;
 use graven_verity::progress::Progress;
@@ -33,11 +33,18 @@ pub struct FileRecord {
     pub fsverity: Digest,
 }
 
+/// What was learned while an image was written.
+#[derive(Debug)]
+pub struct Written {
+    /// The regular files, in the order of each one's first name in the tree's walk.
+    pub files: Vec<FileRecord>,
+    /// The image as a stretch of a larger file: fs-verity with SHA-256, blocks of 4,096 bytes, no salt.
+    pub image: Stretch,
+}
+
 /// Writes `image` to `out` from its offset 0 on, front to back, and shows every window of it to `extra` too (a
 /// [`TreeBuilder`](graven_verity::dm::TreeBuilder), say). Sources are read once. Blocks of zeros are not written:
 /// `out` must read as zeros and be [`Image::len`] bytes long already, as a new file after `set_len` is.
-///
-/// The records come in the order of each file's first name in the tree's walk.
 ///
 /// # Errors
 /// The first error of a source, which carries a [`SourceError`](super::SourceError) with the file's path, of `out`
@@ -47,7 +54,7 @@ pub fn write(
     out: &dyn WriteAt,
     extra: &mut [&mut dyn Consumer],
     progress: &dyn Progress,
-) -> io::Result<Vec<FileRecord>> {
+) -> io::Result<Written> {
     let mut files = Files::new(image);
     let mut copy = CopyTo::sparse(out, BLOCK_LEN);
     let mut consumers: Vec<&mut dyn Consumer> = vec![&mut copy, &mut files];
@@ -55,7 +62,8 @@ pub fn write(
         consumers.push(*consumer);
     }
     stream::run(image, image.len(), &mut consumers, progress)?;
-    files.records()
+    let image = std::mem::replace(&mut files.stretch, Stretch::new(&files.params));
+    Ok(Written { files: files.records()?, image })
 }
 
 /// Hashes the regular files of an image as its windows pass.
@@ -70,6 +78,8 @@ struct Files<'i, 't> {
     tails: HashMap<u32, Vec<u8>>,
     /// The file that goes on in the next window.
     unfinished: Option<(u32, Hashes)>,
+    /// The whole image as it passes: its blocks are the files' blocks, and hashed once for both.
+    stretch: Stretch,
     params: fsverity::Params,
 }
 
@@ -84,6 +94,8 @@ struct Job<'b> {
     node: u32,
     hashes: Option<Hashes>,
     bytes: &'b [u8],
+    /// fs-verity digests of the blocks that `bytes` lie in.
+    blocks: &'b [u8],
     tail: Vec<u8>,
     last: bool,
     digests: Option<io::Result<[[u8; 32]; 2]>>,
@@ -91,7 +103,9 @@ struct Job<'b> {
 
 impl Consumer for Files<'_, '_> {
     fn window(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut jobs = self.jobs(offset, bytes);
+        let digests = BlockDigests::of(&self.params, bytes);
+        self.stretch.push(&digests);
+        let mut jobs = self.jobs(offset, bytes, &digests);
         // Large files one by one, the pool shared inside; the many small ones in bundles.
         let (mut large, mut small): (Vec<_>, Vec<_>) =
             jobs.iter_mut().partition(|job| job.bytes.len() > SMALL);
@@ -113,16 +127,18 @@ impl Consumer for Files<'_, '_> {
 
 impl<'i, 't> Files<'i, 't> {
     fn new(image: &'i Image<'t>) -> Self {
+        let params = fsverity::Params::default();
         Self {
             image,
             done: vec![None; image.nodes.len()],
             tails: HashMap::new(),
             unfinished: None,
-            params: fsverity::Params::default(),
+            stretch: Stretch::new(&params),
+            params,
         }
     }
 
-    fn jobs<'b>(&mut self, offset: u64, bytes: &'b [u8]) -> Vec<Job<'b>> {
+    fn jobs<'b>(&mut self, offset: u64, bytes: &'b [u8], digests: &'b BlockDigests) -> Vec<Job<'b>> {
         let image = self.image;
         let mut jobs = Vec::new();
         for extent in image.extents_in(offset, offset + bytes.len() as u64) {
@@ -140,23 +156,26 @@ impl<'i, 't> Files<'i, 't> {
                     let known = self.tails.entry(extent.node).or_default();
                     known.extend_from_slice(tail);
                     if ends && node.blocks() == 0 {
-                        jobs.push(self.job(extent, &[], true));
+                        jobs.push(self.job(extent, &[], &[], true));
                     }
                 }
                 Part::Blocks => {
                     let (contents, ends) = part(bytes, offset, extent.start, end);
-                    jobs.push(self.job(extent, contents, ends));
+                    // Extents of blocks and windows begin where a block does.
+                    let first = (extent.start.max(offset) - offset) as usize / BLOCK_LEN;
+                    let blocks = digests.blocks(first..first + contents.len().div_ceil(BLOCK_LEN));
+                    jobs.push(self.job(extent, contents, blocks, ends));
                 }
             }
         }
         jobs
     }
 
-    fn job<'b>(&mut self, extent: &Extent, bytes: &'b [u8], last: bool) -> Job<'b> {
+    fn job<'b>(&mut self, extent: &Extent, bytes: &'b [u8], blocks: &'b [u8], last: bool) -> Job<'b> {
         let node = extent.node;
         let hashes = self.unfinished.take_if(|(unfinished, _)| *unfinished == node).map(|(_, hashes)| hashes);
         let tail = if last { self.tails.remove(&node).unwrap_or_default() } else { Vec::new() };
-        Job { node, hashes, bytes, tail, last, digests: None }
+        Job { node, hashes, bytes, blocks, tail, last, digests: None }
     }
 
     fn records(self) -> io::Result<Vec<FileRecord>> {
@@ -188,13 +207,11 @@ impl<'i, 't> Files<'i, 't> {
 
 impl Job<'_> {
     fn run(&mut self, params: &fsverity::Params) {
-        let mut hashes = self.hashes.take().unwrap_or_else(|| Hashes::new(params));
-        hashes.update(self.bytes);
-        hashes.update(&self.tail);
-        if self.last {
-            self.digests = Some(hashes.finish());
-        } else {
-            self.hashes = Some(hashes);
+        let hashes = self.hashes.take().unwrap_or_else(|| Hashes::new(params));
+        match (hashes.update(self.bytes, self.blocks, &self.tail), self.last) {
+            (Ok(hashes), true) => self.digests = Some(hashes.finish()),
+            (Ok(hashes), false) => self.hashes = Some(hashes),
+            (Err(error), _) => self.digests = Some(Err(error)),
         }
     }
 }
@@ -204,13 +221,12 @@ impl Hashes {
         Self { sha256: Sha256::new(), fsverity: Digester::new(params) }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
-        if bytes.len() > SMALL {
-            rayon::join(|| self.sha256.update(bytes), || self.fsverity.update(bytes));
-        } else {
-            self.sha256.update(bytes);
-            self.fsverity.update(bytes);
-        }
+    fn update(mut self, bytes: &[u8], blocks: &[u8], tail: &[u8]) -> io::Result<Self> {
+        self.sha256.update(bytes);
+        self.sha256.update(tail);
+        self.fsverity.update_known(blocks, bytes.len() as u64)?;
+        self.fsverity.update(tail);
+        Ok(self)
     }
 
     fn finish(self) -> io::Result<[[u8; 32]; 2]> {

@@ -17,7 +17,7 @@ fn written(tree: &Tree) -> (tempfile::NamedTempFile, Vec<FileRecord>) {
     let image = Image::plan(tree, &trees::options()).unwrap();
     let out = tempfile::NamedTempFile::new().unwrap();
     out.as_file().set_len(image.len()).unwrap();
-    let records = erofs::write(&image, out.as_file(), &mut [], &Silent).unwrap();
+    let records = erofs::write(&image, out.as_file(), &mut [], &Silent).unwrap().files;
     (out, records)
 }
 
