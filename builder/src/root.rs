@@ -15,6 +15,7 @@ use graven_verity::progress::Progress;
 
 use crate::assemble::Rootfs;
 use crate::error::{Error, Result};
+use crate::flush;
 use crate::hash_area::{BLOCK, HashArea, Parity, tree_params};
 use crate::identity;
 use crate::layout::{self, Places};
@@ -72,8 +73,11 @@ pub fn write(recipe: &Recipe, rootfs: &Rootfs, path: &Path, progress: &dyn Progr
     };
     let tree = Window::new(part(slot.verity), hash_area.tree_start, hash_area.tree_bytes);
     let mut builder = TreeBuilder::new(params.clone(), tree);
-    let written = erofs::write(&image, &part(slot.root), &mut [&mut builder], progress);
+    let (written, flushed) = flush::while_writing(&disk, |flush| {
+        erofs::write(&image, &part(slot.root), &mut [&mut builder, flush], progress)
+    });
     let Written { files, image: stretch } = written.map_err(|source| Error::root(path, source))?;
+    flushed.map_err(writing)?;
     let root_hash = builder.finish().map_err(writing)?;
 
     let superblock = Superblock { uuid: identity::uuid("superblock", &[&root_hash.to_string()]), params };
