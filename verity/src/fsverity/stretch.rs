@@ -141,7 +141,7 @@ mod tests {
         for len in [0usize, 1, 4095, 4096, 4097, 8192, 40_000] {
             let digests = BlockDigests::of(&params, &bytes[..len]);
             let mut known = Digester::new(&params);
-            known.update_known(&digests.blocks(0..len.div_ceil(4096)), len as u64).unwrap();
+            known.update_known(digests.blocks(0..len.div_ceil(4096)), len as u64).unwrap();
             let mut whole = Digester::new(&params);
             whole.update(&bytes[..len]);
             assert_eq!(known.finish(), whole.finish(), "{len}");
