@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A folder to a disk image, side by side and in turn: ours, mkfs.erofs + veritysetup + copy, systemd-repart.
-#   tests/benches/image.sh [ROUNDS]      as root (systemd-repart runs in a chroot); 5 rounds by default, 12 GB of disk
+#   [GRAVEN=PROGRAM] tests/benches/image.sh [ROUNDS]
+# As root (systemd-repart runs in a chroot); 5 rounds by default; 12 GB of disk. Without GRAVEN, it is built.
 # Prints a row for each run, then medians and the ratios pair by pair. docs/performance.md says what is compared.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -33,8 +34,11 @@ if ! [ -e "$repart.done" ]; then
   touch "$repart.done"
 fi
 
-cargo build --release --locked --quiet -p graven
-graven=$(realpath "${CARGO_TARGET_DIR:-target}/release/graven")
+if [ -z "${GRAVEN-}" ]; then
+  cargo build --release --locked --quiet -p graven
+  GRAVEN=${CARGO_TARGET_DIR:-target}/release/graven
+fi
+graven=$(realpath "$GRAVEN")
 work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 "$graven" keys new "$work/keys" --name bench >/dev/null
@@ -60,12 +64,13 @@ ours() { "$graven" build "$work/recipe" --target qemu-x86_64 --keys "$work/keys"
 by_hand() {
   mkfs.erofs --quiet "$1/root.img" "$tree" >/dev/null
   veritysetup format "$1/root.img" "$1/verity.img" >/dev/null
-  local root verity
+  local root verity second
   root=$(($(stat -c %s "$1/root.img") / 512)) verity=$(($(stat -c %s "$1/verity.img") / 512))
-  truncate -s $(((2048 + root + verity + 4096) * 512)) "$1/disk.img"
-  sgdisk -a 8 -n "1:2048:+$root" -n "2:0:+$verity" "$1/disk.img" >/dev/null
+  second=$(((2048 + root + 2047) / 2048 * 2048))
+  truncate -s $(((second + verity + 2048) * 512)) "$1/disk.img"
+  sgdisk -n "1:2048:$((2048 + root - 1))" -n "2:$second:$((second + verity - 1))" "$1/disk.img" >/dev/null
   dd if="$1/root.img" of="$1/disk.img" bs=4M seek=1M oflag=seek_bytes conv=notrunc status=none
-  dd if="$1/verity.img" of="$1/disk.img" bs=4M seek=$(((2048 + root + 8) / 8 * 8 * 512)) oflag=seek_bytes conv=notrunc,fsync status=none
+  dd if="$1/verity.img" of="$1/disk.img" bs=4M seek=$((second * 512)) oflag=seek_bytes conv=notrunc,fsync status=none
 }
 
 with_repart() {
@@ -93,8 +98,7 @@ printf '%s, %d processors, %s; load %s\n' "$(sed -n 's/^model name.*: //p' /proc
   "$(uname -r)" "$(cut -d' ' -f1-3 /proc/loadavg)"
 printf 'tree: %s files, %s MB\n' "$(find "$tree" -type f | wc -l)" "$(du -sm "$tree" | cut -f1)"
 printf '%-6s %-12s %9s %9s\n' round who seconds cpu
-ours_warm=$(run ours)
-: "$ours_warm"
+run ours >/dev/null # warms the page cache for all
 results=$work/results
 for round in $(seq "$rounds"); do
   for who in ours by_hand with_repart; do

@@ -18,8 +18,8 @@
 //! let image = Image::plan(&tree, &options)?;
 //! let file = tempfile::tempfile()?;
 //! file.set_len(image.len())?;
-//! let records = erofs::write(&image, &file, &mut [], &Silent)?;
-//! assert_eq!(records[0].sha256.to_string(), "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+//! let written = erofs::write(&image, &file, &mut [], &Silent)?;
+//! assert_eq!(written.files[0].sha256.to_string(), "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
 //!
 //! assert_eq!(tree::diff(&tree, &Reader::open(file)?.tree()?), Vec::<String>::new());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
