@@ -1,11 +1,13 @@
 //! Assemble: the layers become one tree, the kernel's modules are put where they belong.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use graven_boot::kernel::Kernel;
 use graven_boot::modules::{self, Index, IndexFile, Module, ModuleFiles, Wanted};
 use graven_image::tree::{self, Content, Inode, Kind, Metadata, Tree, TreePath};
 use graven_recipe::{Modules, Recipe, SecureBoot};
+use graven_sources::deb;
 
 use crate::error::{Error, Result};
 use crate::kernel::KernelFiles;
@@ -59,6 +61,7 @@ pub fn assemble(plan: &mut Plan) -> Result<Rootfs> {
     let own = |mode| Metadata { mode, mtime: plan.source_date, ..Metadata::default() };
 
     let mut tree = Tree::new(own(0o755));
+    deb::unpack(mem::take(&mut plan.packages), &mut tree)?;
     for layer in plan.layers.drain(..) {
         layer.apply(&mut tree)?;
     }

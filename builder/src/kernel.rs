@@ -7,7 +7,7 @@ use graven_boot::kernel::{Demands, Kernel, Parts, accept, assess};
 use graven_boot::modules::ModuleFiles;
 use graven_image::tree::{Kind, Metadata, Tree, TreePath};
 use graven_recipe::{KernelSource, LocalPath, Recipe, SecureBoot};
-use graven_sources::{Spool, dir};
+use graven_sources::{Spool, deb, dir};
 use graven_verify::manifest::Input;
 use std::collections::BTreeMap;
 
@@ -46,11 +46,12 @@ impl KernelFiles {
             KernelSource::Packages(patterns) => {
                 let mut tree = empty_tree();
                 let (mut inputs, mut newest_mtime) = (Vec::new(), None);
-                for package in read_packages(recipe, patterns, spool)? {
-                    inputs.push(package_input(&package));
+                let packages = read_packages(recipe, patterns, spool)?;
+                for package in &packages {
+                    inputs.push(package_input(package));
                     newest_mtime = newest_mtime.max(package.layer.newest_mtime);
-                    package.layer.apply(&mut tree)?;
                 }
+                deb::unpack(packages, &mut tree)?;
                 Self::from_tree(tree, inputs, newest_mtime)
             }
             KernelSource::Files { vmlinuz, config, modules_dir } => {

@@ -248,24 +248,12 @@ fn mounts(recipe: &Recipe) -> Vec<Mount> {
     all
 }
 
+/// What the recipe leaves out, with its reasons: recipe and plan name the parts alike.
 fn relaxed(recipe: &Recipe) -> Vec<Relaxed> {
     let parts = recipe.lockdown.relax.iter();
     parts
         .filter_map(|(part, reason)| {
-            let what = match part {
-                recipe::Relaxation::Usermodehelper => Relaxation::HelperCapabilities,
-                recipe::Relaxation::ModuleAutoload => Relaxation::ModuleAutoload,
-                recipe::Relaxation::MacAdmin => Relaxation::PolicyAdministration,
-                recipe::Relaxation::DeviceMapper => Relaxation::DeviceMapper,
-                recipe::Relaxation::Mdwe => Relaxation::WriteExecute,
-                recipe::Relaxation::Ptrace => Relaxation::Ptrace,
-                recipe::Relaxation::Memfd => Relaxation::ExecutableMemfd,
-                recipe::Relaxation::Kexec => Relaxation::Kexec,
-                // These three are words of the command line.
-                recipe::Relaxation::KernelLockdown
-                | recipe::Relaxation::ProcMem
-                | recipe::Relaxation::Hibernation => return None,
-            };
+            let what = Relaxation::from_word(part.as_str())?;
             Some(Relaxed { what, reason: reason.value.clone() })
         })
         .collect()
@@ -292,4 +280,16 @@ fn initramfs(
         archive.file(&format!("{}/{name}", handoff::initramfs::MODULES), 0o444, module.bytes.clone());
     }
     archive
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipe_and_plan_name_the_same_relaxations() {
+        let plan: Vec<_> = Relaxation::ALL.iter().map(|part| part.word()).collect();
+        let recipe: Vec<_> = recipe::Relaxation::ALL.iter().map(|part| part.as_str()).collect();
+        assert_eq!(plan, recipe);
+    }
 }

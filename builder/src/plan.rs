@@ -20,7 +20,9 @@ pub struct Plan {
     pub recipe: Recipe,
     /// Seconds since 1970 that stand for "now" everywhere in the image.
     pub source_date: i64,
-    /// What the root is made of: packages, then sources, each in the recipe's order; later over earlier.
+    /// The packages that the root is made of, in the recipe's order.
+    pub packages: Vec<deb::Package>,
+    /// The sources that go over them, in the recipe's order; later over earlier.
     pub layers: Vec<Layer>,
     /// The files of `[files]`, over all layers.
     pub files: Vec<(TreePath, Inode)>,
@@ -56,8 +58,9 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     );
     let (packages, archives, kernel, (stub, stub_input)) = (packages?, archives?, kernel?, stub?);
 
-    let layers = packages.iter().chain(archives.iter().flatten());
-    let newest = layers.filter_map(|(layer, _)| layer.newest_mtime).chain(kernel.newest_mtime).max();
+    let layers = packages.iter().map(|package| &package.layer);
+    let layers = layers.chain(archives.iter().flatten().map(|(layer, _)| layer));
+    let newest = layers.filter_map(|layer| layer.newest_mtime).chain(kernel.newest_mtime).max();
     let stated = recipe.source_date.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
     let source_date = circumstances.source_date_epoch.or(stated).or(newest).ok_or_else(|| {
         Error::Limit(
@@ -65,15 +68,20 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         )
     })?;
 
-    let mut plan =
-        Plan { source_date, layers: Vec::new(), files: Vec::new(), kernel, stub, inputs: Vec::new(), recipe };
+    let mut plan = Plan {
+        source_date,
+        packages,
+        layers: Vec::new(),
+        files: Vec::new(),
+        kernel,
+        stub,
+        inputs: Vec::new(),
+        recipe,
+    };
     for path in &recipe_files {
         plan.inputs.push(file_input("recipe", path)?);
     }
-    for (layer, input) in packages {
-        plan.layers.push(layer);
-        plan.inputs.push(input);
-    }
+    plan.inputs.extend(plan.packages.iter().map(package_input));
     for (source, archive) in plan.recipe.sources.iter().zip(archives) {
         let (layer, input) = match archive {
             Some(read) => read,
@@ -92,15 +100,13 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     Ok(plan)
 }
 
-fn packages(recipe: &Recipe, spool: &Spool) -> Result<Vec<(Layer, Input)>> {
-    let mut read = Vec::new();
-    for package in read_packages(recipe, &recipe.packages.local, spool)? {
-        refuse_scripts(recipe, &package)?;
-        let input = package_input(&package);
-        read.push((package.layer, input));
+fn packages(recipe: &Recipe, spool: &Spool) -> Result<Vec<deb::Package>> {
+    let read = read_packages(recipe, &recipe.packages.local, spool)?;
+    for package in &read {
+        refuse_scripts(recipe, package)?;
     }
     for name in recipe.packages.accept_scripts.keys() {
-        if !read.iter().any(|(_, input)| input.name.starts_with(&format!("{name}="))) {
+        if !read.iter().any(|package| package.control.package() == name) {
             return Err(Error::Limit(format!(
                 "accept-scripts.{name}: no package of this name is installed; take the line out"
             )));

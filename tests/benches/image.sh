@@ -8,6 +8,8 @@ cd "$(dirname "$0")/../.."
 rounds=${1:-5}
 [ "$(id -u)" = 0 ] || { echo "image.sh: systemd-repart is run in a chroot: be root" >&2; exit 3; }
 
+tests/setup.sh
+
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/graven/bench
 tree=$cache/tree
 repart=$cache/repart
@@ -42,15 +44,26 @@ graven=$(realpath "$GRAVEN")
 work=$(mktemp -d "$cache/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 "$graven" keys new "$work/keys" --name bench >/dev/null
+# Kernel and stub lie unpacked, since the two others take no package apart.
+parts=$work/parts
+for deb in recipes/minimal/inputs/{linux-*,systemd-boot-efi_*}_amd64.deb; do dpkg-deb -x "$deb" "$parts"; done
+kernel=$(echo "$parts"/usr/lib/modules/*)
 mkdir "$work/recipe"
 cat >"$work/recipe/recipe.toml" <<RECIPE
-inherit = ["$PWD/recipes/minimal/recipe.toml"]
 name = "bench"
 version = "1.0.0"
 source-date = 1767225600
+targets = ["qemu-x86_64"]
+init = "/usr/lib/systemd/systemd"
 [[source]]
 dir = "$tree"
 metadata = "keep"
+[kernel]
+vmlinuz = "$kernel/vmlinuz"
+config = "$kernel/config"
+modules-dir = "$kernel"
+[boot]
+stub = "$parts/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 RECIPE
 printf '%s\n' '[Partition]' Type=root Format=erofs CopyFiles=/bench/tree:/ Verity=data VerityMatchKey=r Minimize=best \
   >"$repart/bench/defs/10-root.conf"

@@ -128,13 +128,14 @@ const MORE: [Row; 23] = [
         found: &["policy", "root-signature"],
     },
     Row {
-        name: "tree, a digest above the shell that runs init",
+        name: "tree, a digest above the first instruction of the shell that runs init",
         forge: |image| {
-            let leaf = image.leaf_above(image.first_block_of(SHELL));
-            assert_ne!(leaf, image.leaf_above(0), "stage0's own first read goes through another leaf");
+            let leaf = image.leaf_above(image.entry_block_of(SHELL));
+            let read_before = [0, image.first_block_of(SHELL)].map(|offset| image.leaf_above(offset));
+            assert!(!read_before.contains(&leaf), "stage0's own reads go through this leaf");
             image.flip(Part::Verity, leaf);
         },
-        stop: Stop::Stage0(Code::Init),
+        stop: Stop::Kernel("Attempted to kill init"),
         said: BAD_TREE,
         found: &["tree"],
     },

@@ -99,7 +99,7 @@ codes! {
     SystemCallFilter = 72, "the filter of device-mapper ioctls cannot be installed",
         "use a kernel with CONFIG_SECCOMP_FILTER";
     WriteExecute = 73, "memory that was written can still be made executable",
-        "use a kernel of 6.3 or later, or relax write-execute in the recipe with a reason";
+        "use a kernel of 6.3 or later, or relax mdwe in the recipe with a reason";
     Sysctl = 74, "a kernel setting cannot be set or does not keep its value",
         "use a kernel that has it, or relax it in the recipe with a reason";
     ExecSecurebits = 75, "the exec securebits cannot be set", "use a kernel of 6.14 or later";

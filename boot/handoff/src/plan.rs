@@ -191,24 +191,30 @@ words! {
 }
 
 words! {
-    /// Parts of the lockdown that are on unless the recipe takes them away, with a reason.
+    /// Parts of the lockdown that are on unless the recipe takes them away, with a reason; named as recipes name them.
     Relaxation {
         /// The kernel's helper programs (core_pattern, request-key, …) keep all capabilities.
-        HelperCapabilities = "helper-capabilities",
+        Usermodehelper = "usermodehelper",
         /// Helper programs keep `CAP_SYS_MODULE`, so that the kernel can load modules by itself.
         ModuleAutoload = "module-autoload",
         /// `CAP_MAC_ADMIN` stays: root can load policies and switch enforcement off.
-        PolicyAdministration = "policy-administration",
+        MacAdmin = "mac-admin",
         /// Device-mapper ioctls stay: root can put a forged device under the root hash.
         DeviceMapper = "device-mapper",
         /// Memory may become executable after it was written (just-in-time compilers).
-        WriteExecute = "write-execute",
+        Mdwe = "mdwe",
         /// ptrace stays as the kernel has it.
         Ptrace = "ptrace",
         /// memfds may be executable.
-        ExecutableMemfd = "executable-memfd",
+        Memfd = "memfd",
         /// kexec stays.
         Kexec = "kexec",
+        /// The line has no `lockdown=`: root can write into the kernel.
+        KernelLockdown = "kernel-lockdown",
+        /// The line has no `proc_mem.force_override=never`: a debugger can write into verified programs.
+        ProcMem = "proc-mem",
+        /// The line has no `nohibernate`: a memory image that nothing verifies can be resumed.
+        Hibernation = "hibernation",
     }
 }
 

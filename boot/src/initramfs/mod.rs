@@ -67,7 +67,7 @@ impl Initramfs {
     /// the mount points, and the folder of the modules.
     pub fn for_stage0() -> Self {
         let mut initramfs = Self::new();
-        for path in ["/dev", "/proc", "/sys", "/root", "/run", graven_handoff::initramfs::MODULES] {
+        for path in ["/dev", "/proc", "/sys", "/root", graven_handoff::initramfs::MODULES] {
             initramfs.directory(path, 0o755);
         }
         let console = Entry { mode: 0o600, kind: Kind::CharDevice { major: 5, minor: 1 } };

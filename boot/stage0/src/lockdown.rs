@@ -12,13 +12,13 @@ mod settings;
 /// Each part is read back after it was set.
 pub(crate) fn lock(plan: &Plan) -> Result<(), Failure> {
     // First: the kernel's helpers escape everything below.
-    if !plan.relaxes(Relaxation::HelperCapabilities) {
+    if !plan.relaxes(Relaxation::Usermodehelper) {
         settings::helpers(plan.relaxes(Relaxation::ModuleAutoload))?;
     }
     if !plan.relaxes(Relaxation::Ptrace) {
         settings::set("/proc/sys/kernel/yama/ptrace_scope", "3")?;
     }
-    if !plan.relaxes(Relaxation::ExecutableMemfd) {
+    if !plan.relaxes(Relaxation::Memfd) {
         settings::set("/proc/sys/vm/memfd_noexec", "2")?;
     }
     if !plan.relaxes(Relaxation::Kexec) {
@@ -27,10 +27,10 @@ pub(crate) fn lock(plan: &Plan) -> Result<(), Failure> {
     if plan.hardens(Hardening::ModulesDisabled) {
         settings::set("/proc/sys/kernel/modules_disabled", "1")?;
     }
-    if !plan.relaxes(Relaxation::PolicyAdministration) {
+    if !plan.relaxes(Relaxation::MacAdmin) {
         capabilities::drop_mac_admin()?;
     }
-    if !plan.relaxes(Relaxation::WriteExecute) {
+    if !plan.relaxes(Relaxation::Mdwe) {
         refuse_write_then_execute()?;
     }
     if plan.hardens(Hardening::ExecSecurebits) {

@@ -15,9 +15,9 @@ pub(crate) fn be_the_first_process() -> Result<(), Failure> {
 }
 
 /// Folders that are moved into the root at the end, where it has them.
-pub(crate) const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
+pub(crate) const MOVED: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// Mounts proc, sysfs, devtmpfs, securityfs, and a tmpfs on `/run`.
+/// Mounts proc, sysfs, devtmpfs and securityfs.
 pub(crate) fn mount() -> Result<(), Failure> {
     let locked = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let devices = MountFlags::NOSUID | MountFlags::NOEXEC;
@@ -26,7 +26,6 @@ pub(crate) fn mount() -> Result<(), Failure> {
     mount_one("proc", "/proc", locked, c"")?;
     mount_one("sysfs", "/sys", locked, c"")?;
     mount_one("securityfs", "/sys/kernel/security", locked, c"")?;
-    mount_one("tmpfs", "/run", locked, c"mode=0755")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // 0 to 2 were opened by the kernel, if at all, on the initramfs's own node.
     let console = rustix::fs::open(

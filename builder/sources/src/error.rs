@@ -118,6 +118,15 @@ pub enum Problem {
     /// Two members for one name.
     #[error("the same name occurs twice; which of them is meant cannot be told")]
     Duplicate,
+    /// A file that an earlier package has brought, and neither may replace the other's.
+    #[error(
+        "package {earlier} brings it too, and neither says that it replaces the other (`Replaces`); leave one of the two \
+         out"
+    )]
+    InTwoPackages {
+        /// `package=version`.
+        earlier: String,
+    },
     /// Two members of one source for one file, through a directory link of the tree.
     #[error("two entries of this source become one file, since a directory on the way is a link in the tree")]
     DuplicateThroughLink,

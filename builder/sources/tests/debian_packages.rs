@@ -4,7 +4,7 @@
 
 mod support;
 
-use graven_image::tree::{Kind, TreePath, diff};
+use graven_image::tree::{Kind, Metadata, Tree, TreePath, diff};
 use graven_sources::{Limits, Spool, deb, dir};
 use support::{comparable, run, tree_of};
 
@@ -159,4 +159,59 @@ fn real_packages_give_what_dpkg_deb_extracts() {
         }
     }
     assert!(packages > 0, "no package in the folder of GRAVEN_TEST_DEBS");
+}
+
+/// A package of one file, `/usr/bin/tool`, whose content is its name.
+fn with_tool(folder: &std::path::Path, name: &str, replaces: &str) -> std::path::PathBuf {
+    let script = r#"
+        mkdir -p "$0/DEBIAN" "$0/usr/bin"
+        printf 'Package: %s\nVersion: 2\nArchitecture: all\nMaintainer: A <a@b.c>\nDescription: x\n%s' "$0" "$1" > "$0/DEBIAN/control"
+        echo "$0" > "$0/usr/bin/tool"
+        dpkg-deb --root-owner-group -b "$0" "$0.deb"
+    "#;
+    run(folder, "sh", &["-ec", script, name, replaces]);
+    folder.join(format!("{name}.deb"))
+}
+
+#[test]
+fn two_packages_bring_one_file_only_where_dpkg_would_take_them() {
+    for (replaces, taken) in [
+        ("", false),
+        ("Replaces: first\n", true),
+        ("Replaces: first (<< 2~)\n", false),
+        ("Replaces: other, first (>= 2)\n", true),
+    ] {
+        let work = tempfile::tempdir().unwrap();
+        let first = with_tool(work.path(), "first", "");
+        let second = with_tool(work.path(), "second", replaces);
+        // dpkg itself, on a root of its own.
+        let install = r#"
+            mkdir -p root/var/lib/dpkg/info root/var/lib/dpkg/updates; : > root/var/lib/dpkg/status
+            for package in "$0" "$1"; do
+              dpkg --root=root --force-not-root --force-script-chrootless --unpack "$package" >/dev/null 2>&1 || { echo refused; exit 0; }
+            done
+            cat root/usr/bin/tool
+        "#;
+        let said =
+            run(work.path(), "sh", &["-ec", install, first.to_str().unwrap(), second.to_str().unwrap()]);
+        assert_eq!(said.trim(), if taken { "second" } else { "refused" }, "{replaces}");
+
+        // Ours, in whichever order.
+        for order in [[&first, &second], [&second, &first]] {
+            let spool = Spool::new(work.path()).unwrap();
+            let packages = order.map(|path| deb::read(path, None, &spool, &Limits::default()).unwrap());
+            let mut tree = Tree::new(Metadata { mode: 0o755, ..Metadata::default() });
+            match deb::unpack(packages.into(), &mut tree) {
+                Ok(()) => {
+                    let tool = tree.read(&TreePath::parse(b"/usr/bin/tool").unwrap(), 100).unwrap();
+                    assert_eq!((taken, &*tool), (true, &b"second\n"[..]), "{replaces}");
+                }
+                Err(error) => {
+                    assert!(!taken, "{replaces}: {error}");
+                    let said = error.to_string();
+                    assert!(said.contains("/usr/bin/tool") && said.contains("=2 brings it too"), "{said}");
+                }
+            }
+        }
+    }
 }

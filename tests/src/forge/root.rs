@@ -9,6 +9,7 @@ use graven_image::erofs::Reader;
 use graven_image::tree::TreePath;
 use graven_verity::dm::{self, RootHash, Superblock};
 use graven_verity::io::Window;
+use object::{Object as _, ObjectSegment as _};
 
 use super::{Forgery, Part, signed};
 
@@ -20,10 +21,26 @@ const DIGESTS: u64 = 128;
 impl Forgery {
     /// Where a file's first block of data lies in the root: a file that is longer than a block.
     pub fn first_block_of(&self, path: &str) -> u64 {
+        self.find(Part::Root, &self.contents_of(path)[..BLOCK as usize])
+    }
+
+    /// Where, in the root, the block of a program lies that its first instruction is in.
+    pub fn entry_block_of(&self, path: &str) -> u64 {
+        let contents = self.contents_of(path);
+        let program = object::File::parse(&*contents).expect("the file is a program");
+        let entry = program.entry();
+        let holds = |segment: &object::Segment<'_, '_>| {
+            (segment.address()..segment.address() + segment.size()).contains(&entry)
+        };
+        let segment = program.segments().find(holds).expect("a segment holds the entry point");
+        let offset = segment.file_range().0 + entry - segment.address();
+        self.first_block_of(path) + offset / BLOCK * BLOCK
+    }
+
+    fn contents_of(&self, path: &str) -> Vec<u8> {
         let path = TreePath::parse(path.as_bytes()).expect("an absolute path");
         let tree = Reader::open(self.partition(Part::Root)).and_then(|reader| reader.tree());
-        let contents = tree.expect("the root can be read").read(&path, 1 << 30).expect("the file is there");
-        self.find(Part::Root, &contents[..BLOCK as usize])
+        tree.expect("the root can be read").read(&path, 1 << 30).expect("the file is there")
     }
 
     /// The tree's superblock.

@@ -2,6 +2,7 @@
 
 mod ar;
 mod control;
+mod unpack;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,6 +16,7 @@ use crate::tar::{self, Bad};
 use crate::{Entry, Error, Item, Layer, Limits, Problem, Sha256, Spool};
 use ar::Member;
 pub use control::Control;
+pub use unpack::unpack;
 
 /// Names of the programs that `dpkg` would run.
 pub const MAINTAINER_SCRIPTS: [&str; 5] = ["config", "postinst", "postrm", "preinst", "prerm"];

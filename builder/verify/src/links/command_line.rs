@@ -1,6 +1,6 @@
 //! The kernel command line: as the builder makes it, and the same in the initramfs.
 
-use graven_boot::cmdline::{self, CommandLine, Parts};
+use graven_boot::cmdline::{self, CommandLine, Guard, Parts};
 use graven_boot::initramfs::{Entry, Initramfs, Kind};
 use graven_boot::uki::Uki;
 use graven_handoff::{
@@ -21,6 +21,8 @@ pub(crate) struct Line {
     pub(crate) binding: Binding,
     pub(crate) enforcement: Enforcement,
     pub(crate) lockdown: KernelLockdown,
+    /// Words of Graven's own that it does without: for the plan to say why.
+    pub(crate) left_out: Vec<Guard>,
 }
 
 /// Root hash and policy once, enforcement, lockdown, nothing that contradicts them, within the kernel's buffer.
@@ -82,7 +84,8 @@ pub(crate) fn command_line(
              the copy in the initramfs is the same"
         ),
     );
-    Some(Line { text: text.to_owned(), binding, enforcement, lockdown })
+    let left_out = words.left_out;
+    Some(Line { text: text.to_owned(), binding, enforcement, lockdown, left_out })
 }
 
 /// stage0 compares what the kernel got with this copy.
@@ -102,6 +105,7 @@ struct Words {
     consoles: Vec<String>,
     enforcement: Enforcement,
     lockdown: KernelLockdown,
+    left_out: Vec<Guard>,
     extra: Vec<String>,
 }
 
@@ -111,22 +115,24 @@ impl Words {
             consoles: Vec::new(),
             enforcement: Enforcement::Audit,
             lockdown: KernelLockdown::None,
+            left_out: Guard::ALL.to_vec(),
             extra: Vec::new(),
         };
         for word in handoff::words(line) {
+            if Guard::ALL.iter().any(|guard| guard.word() == word) {
+                words.left_out.retain(|guard| guard.word() != word);
+                continue;
+            }
             match word.split_once('=') {
                 Some(("console", value)) => words.consoles.push(value.to_owned()),
-                Some((
-                    "roothash" | "graven.policy" | "graven.policy-sha256" | "proc_mem.force_override",
-                    _,
-                )) => {}
+                Some(("roothash" | "graven.policy" | "graven.policy-sha256", _)) => {}
                 Some(("ipe.enforce", value)) if matches!(value, "0" | "1") => {
                     words.enforcement = if value == "1" { Enforcement::Enforce } else { Enforcement::Audit };
                 }
                 Some(("lockdown", value)) if KernelLockdown::from_word(value).is_some() => {
                     words.lockdown = KernelLockdown::from_word(value).unwrap_or(KernelLockdown::None);
                 }
-                None if matches!(word, "nohibernate" | "--") => {}
+                None if word == "--" => {}
                 _ => words.extra.push(word.to_owned()),
             }
         }
@@ -144,8 +150,7 @@ impl Words {
             signed_policy: STANDS_FOR_THE_POLICY,
             enforcement: self.enforcement,
             lockdown: self.lockdown,
-            // A line without one of them is a finding, whatever the recipe's reason: the image does not carry it.
-            left_out: &[],
+            left_out: &self.left_out,
             extra: &self.extra,
             limit: &limit,
         })

@@ -1,9 +1,10 @@
 //! stage0's plan: it parses, agrees with the line, and asks for what makes the rest hold.
 
+use graven_boot::cmdline::Guard;
 use graven_boot::initramfs::{Entry, Initramfs, Kind};
 use graven_boot::uki::Uki;
 use graven_handoff::initramfs::{MODULES, PLAN, parse_module_file};
-use graven_handoff::{Addition, ModuleParameter, Plan, SecureBoot};
+use graven_handoff::{Addition, KernelLockdown, ModuleParameter, Plan, Relaxation, SecureBoot};
 
 use super::command_line::Line;
 use super::profile::Profile;
@@ -44,6 +45,18 @@ pub(crate) fn plan(
         ];
         for (what, plan, line) in pairs.into_iter().filter(|(_, plan, line)| plan != line) {
             problems.push(format!("{what} is {plan}, the command line says {line}"));
+        }
+        let on_the_line = [
+            (Relaxation::KernelLockdown, "lockdown=", line.lockdown == KernelLockdown::None),
+            (Relaxation::ProcMem, Guard::ProcMem.word(), line.left_out.contains(&Guard::ProcMem)),
+            (Relaxation::Hibernation, Guard::Hibernation.word(), line.left_out.contains(&Guard::Hibernation)),
+        ];
+        for (part, word, left_out) in on_the_line {
+            if left_out && !plan.relaxes(part) {
+                problems.push(format!("the command line has no {word}, and it does not relax {part}"));
+            } else if !left_out && plan.relaxes(part) {
+                problems.push(format!("it relaxes {part}, and the command line has {word}"));
+            }
         }
     }
     for module in SECURITY_MODULES.iter().filter(|name| !plan.security_modules.iter().any(|m| m == *name)) {

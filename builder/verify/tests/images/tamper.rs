@@ -196,7 +196,7 @@ fn the_command_line_holds_what_the_builder_writes() {
     rebuilt(&line(|line| line.replace("quiet", "rdinit=/x")), "command-line", "rdinit=/x");
     rebuilt(&line(|line| line.replace("quiet", "lsm=yama")), "command-line", "leave out ipe");
     rebuilt(&line(|line| format!("{line} root=/dev/vdb")), "command-line", "nothing verifies");
-    rebuilt(&line(|line| line.replace("nohibernate ", "")), "command-line", "nohibernate");
+    rebuilt(&line(|line| line.replace("nohibernate ", "")), "plan", "nohibernate");
     rebuilt(&line(|line| line.replace("console=ttyS0 ", "")), "command-line", "no console");
     rebuilt(&line(|line| line.replace("quiet", &format!("a={}", "b".repeat(1800)))), "command-line", "2048");
     let twice = line(|line| line.replace("ipe.enforce=1", "ipe.enforce=1 ipe.enforce=1"));
@@ -285,6 +285,17 @@ fn the_plan_asks_for_what_makes_the_chain_hold() {
     let report = relaxed.prove(true);
     assert_eq!(report.verdict(), State::Ok);
     assert!(report.link("plan").unwrap().detail.contains("RELAXED ptrace (a debugger is the product)"));
+
+    let relax = |plan: &mut graven_handoff::Plan| {
+        plan.relaxed.push(Relaxed { what: Relaxation::Hibernation, reason: "a laptop".into() });
+    };
+    rebuilt(&plan(relax), "plan", "it relaxes hibernation, and the command line has nohibernate");
+    let both = Change {
+        line: Box::new(|line| line.replace("nohibernate ", "")),
+        plan: Box::new(relax),
+        ..Change::default()
+    };
+    assert_eq!(Image::build(&both).prove(true).verdict(), State::Ok);
 }
 
 /// For changes that necessarily break what hangs on them too.
