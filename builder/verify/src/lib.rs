@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod artefact;
 mod contents;
 pub mod extract;
 pub mod inspect;

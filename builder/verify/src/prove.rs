@@ -57,14 +57,14 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
     let boot_file = given(layout, "esp", r, |layout, r| esp(disk, layout, manifest, r));
     let boot_file = boot_file.as_deref();
     signers.boot = given(boot_file, "boot-signature", r, |bytes, r| boot_signature(bytes, trust, r));
-    let uki = given(boot_file, "boot-artefact", r, |bytes, r| boot_artefact(bytes, layout, r));
-    let uki = uki.as_ref();
-    let archive = given(uki, "initramfs", r, initramfs);
+    let boot = given(boot_file, "boot-artefact", r, |bytes, r| boot_artefact(bytes, layout, r));
+    let boot = boot.as_ref();
+    let archive = given(boot, "initramfs", r, initramfs);
     let archive = archive.as_ref();
-    let line = given(uki, "command-line", r, |uki, r| command_line(uki, archive, layout, options, r));
+    let line = given(boot, "command-line", r, |boot, r| command_line(boot, archive, layout, options, r));
     let line = line.as_ref();
     given(archive, "stage0", r, |archive, r| stage0(archive, options, r));
-    let plan = given(archive, "plan", r, |archive, r| plan(archive, line, uki, options, r));
+    let plan = given(archive, "plan", r, |archive, r| plan(archive, line, boot, options, r));
     let plan = plan.as_ref();
 
     let text = given(line, "policy-signature", r, |line, r| {
@@ -87,13 +87,13 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
         error_correction(disk, layout, params, plan, checked, r)
     });
     let tree = given(layout, "file-system", r, |layout, r| file_system(disk, layout, plan, params, r));
-    given(uki, "kernel", r, |uki, r| kernel(uki, tree.as_ref(), plan, archive, manifest, r));
+    given(boot, "kernel", r, |boot, r| kernel(boot, tree.as_ref(), plan, archive, manifest, r));
     given(layout, "unused-space", r, |layout, r| unused_space(disk, layout, params, plan, r));
 
-    given(uki, "profile", r, |uki, r| profile(uki, &signers, options, r));
+    given(boot, "profile", r, |boot, r| profile(boot, &signers, options, r));
     certificate_roles(&signers, trust, r);
     if let Some(manifest) = manifest {
-        manifest_agrees(manifest, disk, layout, boot_file, uki, archive, line, params, plan, r);
+        manifest_agrees(manifest, disk, layout, boot_file, boot, archive, line, params, plan, r);
     }
     report
 }

@@ -7,6 +7,7 @@ use graven_boot::x509::Certificate;
 use graven_handoff::hex;
 
 use super::{explain, named, shown};
+use crate::artefact::Artefact;
 use crate::layout::Layout;
 use crate::report::Report;
 use crate::trust::{Role, Trust};
@@ -85,7 +86,7 @@ pub(crate) fn boot_artefact<'a>(
     bytes: &'a [u8],
     layout: Option<&Layout>,
     report: &mut Report,
-) -> Option<Uki<'a>> {
+) -> Option<Artefact<'a>> {
     const LINK: &str = "boot-artefact";
     let uki = match Uki::parse(bytes) {
         Ok(uki) => uki,
@@ -127,5 +128,5 @@ pub(crate) fn boot_artefact<'a>(
     let sections = uki.sections().len();
     let stub = shown(stub.unwrap_or_default());
     report.judge(LINK, &problems, format!("{stub} with the five sections of ours, {sections} in all"));
-    Some(uki)
+    Some(Artefact::from(&uki))
 }

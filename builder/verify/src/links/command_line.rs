@@ -2,14 +2,14 @@
 
 use graven_boot::cmdline::{self, CommandLine, Guard, Parts};
 use graven_boot::initramfs::{Entry, Initramfs, Kind};
-use graven_boot::uki::Uki;
 use graven_handoff::{
     self as handoff, Binding, Enforcement, KernelLockdown, PolicySource, word_policy, word_policy_sha256,
 };
 use graven_targets::{Arch, CommandLineLimit};
 
 use super::profile::Profile;
-use super::{explain, shown};
+use super::shown;
+use crate::artefact::Artefact;
 use crate::layout::Layout;
 use crate::prove::Options;
 use crate::report::Report;
@@ -27,17 +27,17 @@ pub(crate) struct Line {
 
 /// Root hash and policy once, enforcement, lockdown, nothing that contradicts them, within the kernel's buffer.
 pub(crate) fn command_line(
-    uki: &Uki<'_>,
+    boot: &Artefact<'_>,
     archive: Option<&Initramfs>,
     layout: Option<&Layout>,
     options: &Options<'_>,
     report: &mut Report,
 ) -> Option<Line> {
     const LINK: &str = "command-line";
-    let text = match uki.cmdline() {
-        Ok(text) => text,
-        Err(error) => {
-            report.bad(LINK, explain(&error));
+    let text = match &boot.command_line {
+        Ok(text) => *text,
+        Err(problem) => {
+            report.bad(LINK, problem.clone());
             return None;
         }
     };
@@ -65,7 +65,7 @@ pub(crate) fn command_line(
     if let Err(problem) = words.rebuild(text, &binding) {
         problems.push(problem);
     }
-    let development = options.allow_development && Profile::of(uki) == Profile::Development;
+    let development = options.allow_development && Profile::of(boot) == Profile::Development;
     if words.enforcement == Enforcement::Audit && !development {
         problems.push("ipe.enforce=0: the kernel would only record what the policy denies".to_owned());
     }

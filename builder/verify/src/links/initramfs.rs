@@ -2,16 +2,16 @@
 
 use graven_boot::compression::Compression;
 use graven_boot::initramfs::{Entry, Initramfs, Kind, Limits, parse};
-use graven_boot::uki::Uki;
 use graven_handoff::initramfs::{COMMAND_LINE, INIT, MODULES, PLAN, POLICY, parse_module_file};
 use graven_handoff::{Binding, PolicySource, hex};
 use sha2::{Digest, Sha256};
 
 use super::{explain, shown};
+use crate::artefact::Artefact;
 use crate::prove::Options;
 use crate::report::Report;
 
-/// What an initramfs of ours is made of, read but not judged: the archive, and what stands beside it in the section.
+/// What an initramfs of ours is made of, read but not judged: the archive, and what stands beside it.
 pub(crate) fn unpack(section: &[u8]) -> Result<(Initramfs, Option<String>), String> {
     let limits = Limits::default();
     let compression = Compression::of(section);
@@ -40,16 +40,9 @@ pub(crate) fn unpack(section: &[u8]) -> Result<(Initramfs, Option<String>), Stri
 }
 
 /// One archive, strictly read; every entry is one that the builder puts there.
-pub(crate) fn initramfs(uki: &Uki<'_>, report: &mut Report) -> Option<Initramfs> {
+pub(crate) fn initramfs(boot: &Artefact<'_>, report: &mut Report) -> Option<Initramfs> {
     const LINK: &str = "initramfs";
-    let section = match uki.initrd() {
-        Ok(section) => section,
-        Err(error) => {
-            report.bad(LINK, explain(&error));
-            return None;
-        }
-    };
-    let (initramfs, beside) = match unpack(section) {
+    let (initramfs, beside) = match boot.initrd.clone().and_then(unpack) {
         Ok(unpacked) => unpacked,
         Err(problem) => {
             report.bad(LINK, problem);
@@ -61,8 +54,9 @@ pub(crate) fn initramfs(uki: &Uki<'_>, report: &mut Report) -> Option<Initramfs>
     for (path, entry) in base.entries().filter(|(path, _)| initramfs.get(path).is_none()) {
         problems.push(format!("/{path} ({:o}) is missing", entry.mode));
     }
-    let policy_here = uki
-        .cmdline()
+    let policy_here = boot
+        .command_line
+        .as_ref()
         .ok()
         .and_then(|line| Binding::parse(line).ok())
         .is_some_and(|binding| matches!(binding.policy, PolicySource::Sha256(_)));

@@ -3,13 +3,12 @@
 use graven_boot::compression::Compression;
 use graven_boot::initramfs::Initramfs;
 use graven_boot::kernel::{self, Demands, InspectError, Kernel, Parts};
-use graven_boot::uki::Uki;
 use graven_handoff::initramfs::MODULES;
 use graven_handoff::{Plan, SecureBoot};
 use graven_image::tree::{Tree, TreePath};
-use graven_targets::BootChain;
 
 use super::{explain, shown};
+use crate::artefact::Artefact;
 use crate::manifest::Manifest;
 use crate::report::Report;
 
@@ -18,7 +17,7 @@ const MOST_BYTES: u64 = 16 << 20;
 
 /// Judges the kernel by its configuration, taken from the root or from the kernel itself. Without one: unproved.
 pub(crate) fn kernel(
-    uki: &Uki<'_>,
+    boot: &Artefact<'_>,
     tree: Option<&Tree>,
     plan: Option<&Plan>,
     archive: Option<&Initramfs>,
@@ -26,9 +25,10 @@ pub(crate) fn kernel(
     report: &mut Report,
 ) -> Option<()> {
     const LINK: &str = "kernel";
-    let read = uki
-        .linux()
-        .map_err(|error| explain(&error))
+    let read = boot
+        .kernel
+        .as_deref()
+        .map_err(Clone::clone)
         .and_then(|bytes| Ok((bytes, kernel::Image::parse(bytes).map_err(|error| explain(&error))?)));
     let (bytes, image) = match read {
         Ok(read) => read,
@@ -38,9 +38,9 @@ pub(crate) fn kernel(
         }
     };
     let release = shown(&image.release);
-    if uki.uname().ok() != Some(image.release.as_str()) {
-        let named = shown(uki.uname().unwrap_or_default());
-        report.bad(LINK, format!("section .uname says {named:?}, the kernel is {release}"));
+    if boot.release != image.release {
+        let named = shown(boot.release);
+        report.bad(LINK, format!("the boot artefact says that it is {named:?}, the kernel is {release}"));
         return None;
     }
     let of_root = |name: &str| {
@@ -72,7 +72,7 @@ pub(crate) fn kernel(
         }
     };
     let demands = Demands {
-        boot_chain: BootChain::Uki,
+        boot_chain: boot.chain,
         secure_boot: plan.is_some_and(|plan| plan.secure_boot == SecureBoot::Required),
         fec: plan.is_some_and(|plan| plan.root.verity.fec.is_some()),
         root_file_system: "EROFS_FS",

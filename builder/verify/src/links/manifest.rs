@@ -3,7 +3,6 @@
 use graven_boot::authenticode;
 use graven_boot::initramfs::Initramfs;
 use graven_boot::pe::Image;
-use graven_boot::uki::Uki;
 use graven_handoff::initramfs::INIT;
 use graven_handoff::{Plan, PolicySource, hex};
 use graven_image::fat;
@@ -16,6 +15,7 @@ use super::command_line::Line;
 use super::policy::signed_policy;
 use super::root_hash::read_signature;
 use super::{explain, shown};
+use crate::artefact::Artefact;
 use crate::layout::{Layout, window};
 use crate::manifest::{InitramfsEntry, Manifest, Role, sha256_hex};
 use crate::prove::Disk;
@@ -46,7 +46,7 @@ pub(crate) fn manifest_agrees(
     disk: &Disk,
     layout: Option<&Layout>,
     boot_file: Option<&[u8]>,
-    uki: Option<&Uki<'_>>,
+    boot: Option<&Artefact<'_>>,
     archive: Option<&Initramfs>,
     line: Option<&Line>,
     params: Option<&Params>,
@@ -72,13 +72,13 @@ pub(crate) fn manifest_agrees(
             found.compare("boot.authenticode", &manifest.boot.authenticode, digest);
         }
     }
-    if let Some(uki) = uki {
-        found.compare("kernel.release", &manifest.kernel.release, uki.uname().unwrap_or_default());
+    if let Some(boot) = boot {
+        found.compare("kernel.release", &manifest.kernel.release, boot.release);
         let expected = &manifest.boot.kernel_sha256;
-        if !uki.linux().is_ok_and(|linux| is_kernel(linux, expected)) {
+        if !boot.kernel.as_deref().is_ok_and(|kernel| is_kernel(kernel, expected)) {
             found
                 .0
-                .push(format!("boot.kernel_sha256: the section .linux does not hold the kernel {expected}"));
+                .push(format!("boot.kernel_sha256: the boot artefact does not hold the kernel {expected}"));
         }
     }
     if let Some(archive) = archive {

@@ -2,13 +2,13 @@
 
 use graven_boot::cmdline::Guard;
 use graven_boot::initramfs::{Entry, Initramfs, Kind};
-use graven_boot::uki::Uki;
 use graven_handoff::initramfs::{MODULES, PLAN, parse_module_file};
 use graven_handoff::{Addition, KernelLockdown, ModuleParameter, Plan, Relaxation, SecureBoot};
 
 use super::command_line::Line;
 use super::profile::Profile;
 use super::shown;
+use crate::artefact::Artefact;
 use crate::prove::Options;
 use crate::report::Report;
 
@@ -18,7 +18,7 @@ const SECURITY_MODULES: [&str; 3] = ["ipe", "lockdown", "yama"];
 pub(crate) fn plan(
     archive: &Initramfs,
     line: Option<&Line>,
-    uki: Option<&Uki<'_>>,
+    boot: Option<&Artefact<'_>>,
     options: &Options<'_>,
     report: &mut Report,
 ) -> Option<Plan> {
@@ -81,7 +81,7 @@ pub(crate) fn plan(
         Addition::After(text) => format!("firmware may add {:?} after the line", shown(text)),
     }));
     let development =
-        options.allow_development && uki.is_some_and(|uki| Profile::of(uki) == Profile::Development);
+        options.allow_development && boot.is_some_and(|boot| Profile::of(boot) == Profile::Development);
     let demanded = plan.secure_boot == SecureBoot::Required;
     if demanded {
         details.push("Secure Boot demanded".to_owned());

@@ -1,9 +1,9 @@
 //! Release or development; and who vouches for what.
 
-use graven_boot::uki::Uki;
 use graven_boot::x509::Certificate;
 
 use super::{named, shown};
+use crate::artefact::Artefact;
 use crate::prove::Options;
 use crate::report::Report;
 use crate::trust::{Role, Trust};
@@ -33,9 +33,9 @@ pub(crate) enum Profile {
 
 impl Profile {
     /// `VARIANT_ID` of os-release.
-    pub(crate) fn of(uki: &Uki<'_>) -> Self {
-        let text = uki.os_release().unwrap_or_default();
-        let variants: Vec<&str> = text
+    pub(crate) fn of(boot: &Artefact<'_>) -> Self {
+        let variants: Vec<&str> = boot
+            .os_release
             .lines()
             .filter_map(|line| line.strip_prefix("VARIANT_ID="))
             .map(|value| value.trim_matches('"'))
@@ -51,7 +51,7 @@ impl Profile {
 
 /// A release by release keys, unless development is allowed.
 pub(crate) fn profile(
-    uki: &Uki<'_>,
+    boot: &Artefact<'_>,
     signers: &Signers,
     options: &Options<'_>,
     report: &mut Report,
@@ -63,12 +63,11 @@ pub(crate) fn profile(
         false => problems.push(what),
     };
     let mut unknown = None;
-    match Profile::of(uki) {
+    match Profile::of(boot) {
         Profile::Release => {}
         Profile::Development => development("this is a development image".to_owned()),
         Profile::Unknown(found) => {
-            unknown =
-                Some(format!("section .osrel: expected VARIANT_ID release or development, found {found}"));
+            unknown = Some(format!("os-release: expected VARIANT_ID release or development, found {found}"));
         }
     }
     let mut by_development: Vec<(&Certificate, Vec<String>)> = Vec::new();
@@ -84,7 +83,7 @@ pub(crate) fn profile(
     problems.extend(unknown);
     if !problems.is_empty() && !options.allow_development {
         let fixable =
-            Profile::of(uki) == Profile::Development || signers.iter().any(|(_, c)| c.is_development());
+            Profile::of(boot) == Profile::Development || signers.iter().any(|(_, c)| c.is_development());
         if fixable {
             problems.push("--allow-development takes it".to_owned());
         }
