@@ -9,7 +9,7 @@
 //! | `PK.auth`, `KEK.auth`, `db.auth` | signed updates: PK by PK, KEK by PK, db by KEK |
 //! | `owner.guid` | the owner's GUID in the lists |
 //!
-//! This is the one place of the library that draws random numbers.
+//! This and PSS signatures are the two places of the library that draw random numbers.
 
 mod folder;
 mod rsa_key;
@@ -146,7 +146,7 @@ pub fn create(dir: &Path, options: &Options) -> Result<KeySet, KeysError> {
         let (pem, pair) = rsa_key::generate(role)?;
         let subject =
             Subject { common_name: format!("{} {role}", options.name), development: options.development };
-        let certificate = self_signed(&pair, &subject, options.validity, random()?)?;
+        let certificate = self_signed(&pair.ring, &subject, options.validity, random()?)?;
         folder.write(&format!("{role}.key"), pem.as_bytes())?;
         folder.write(&format!("{role}.crt"), certificate.to_pem().as_bytes())?;
         signers.push(FileSigner::from_parts(pair, certificate));

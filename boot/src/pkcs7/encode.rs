@@ -129,7 +129,7 @@ fn assemble(
         signer: AnyRef::from_der(&signer)?,
         digest_algorithm: digest_algorithm(algorithm),
         signed_attributes: attributes.map(RawSet),
-        signature_algorithm: signature_algorithm(algorithm),
+        signature_algorithm: signature_algorithm(algorithm)?,
         signature: OctetStringRef::new(signature)?,
         unsigned_attributes: None,
     }
@@ -171,20 +171,31 @@ fn signed_attributes(message: &Message<'_>, algorithm: sign::Algorithm) -> Resul
 /// With NULL parameters, as OpenSSL writes them.
 fn digest_algorithm(algorithm: sign::Algorithm) -> Algorithm<'static> {
     let oid = match algorithm {
-        sign::Algorithm::RsaPkcs1Sha256 | sign::Algorithm::EcdsaP256Sha256 => rfc5912::ID_SHA_256,
-        sign::Algorithm::EcdsaP384Sha384 => rfc5912::ID_SHA_384,
+        sign::Algorithm::RsaPkcs1Sha256
+        | sign::Algorithm::RsaPssSha256
+        | sign::Algorithm::EcdsaP256Sha256 => rfc5912::ID_SHA_256,
+        sign::Algorithm::RsaPkcs1Sha384
+        | sign::Algorithm::RsaPssSha384
+        | sign::Algorithm::EcdsaP384Sha384 => rfc5912::ID_SHA_384,
+        sign::Algorithm::RsaPkcs1Sha512 | sign::Algorithm::RsaPssSha512 => rfc5912::ID_SHA_512,
     };
     Algorithm { oid, parameters: Some(AnyRef::NULL) }
 }
 
-fn signature_algorithm(algorithm: sign::Algorithm) -> Algorithm<'static> {
-    match algorithm {
-        sign::Algorithm::RsaPkcs1Sha256 => {
+fn signature_algorithm(algorithm: sign::Algorithm) -> Result<Algorithm<'static>, Pkcs7Error> {
+    Ok(match algorithm {
+        sign::Algorithm::RsaPkcs1Sha256
+        | sign::Algorithm::RsaPkcs1Sha384
+        | sign::Algorithm::RsaPkcs1Sha512 => {
             Algorithm { oid: rfc5912::RSA_ENCRYPTION, parameters: Some(AnyRef::NULL) }
+        }
+        // Neither the kernel nor firmware takes PSS here.
+        sign::Algorithm::RsaPssSha256 | sign::Algorithm::RsaPssSha384 | sign::Algorithm::RsaPssSha512 => {
+            return Err(Pkcs7Error::SignatureAlgorithm { found: algorithm.to_string() });
         }
         sign::Algorithm::EcdsaP256Sha256 => Algorithm { oid: rfc5912::ECDSA_WITH_SHA_256, parameters: None },
         sign::Algorithm::EcdsaP384Sha384 => Algorithm { oid: rfc5912::ECDSA_WITH_SHA_384, parameters: None },
-    }
+    })
 }
 
 fn octet_string(bytes: &[u8]) -> Result<Vec<u8>, der::Error> {

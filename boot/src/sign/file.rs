@@ -5,17 +5,29 @@ use std::fs;
 use std::path::Path;
 
 use ring::rand::SystemRandom;
-use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::{
+    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
+};
+use rsa::pkcs1::DecodeRsaPrivateKey as _;
+use rsa::pkcs8::DecodePrivateKey as _;
 use zeroize::Zeroizing;
 
-use super::{Algorithm, Answer, Request, SignError, Signer};
+use super::{Algorithm, Answer, Request, SignError, Signer, pss};
 use crate::x509::{Certificate, PublicKey, pem_blocks};
 
-/// Signs at once with an RSA key (2048 to 4096 bits) from a PEM file. PKCS#1 v1.5: the same request always gives the same
-/// signature.
+/// Signs at once with an RSA key (2048 to 4096 bits) from a PEM file. With PKCS#1 v1.5 the same request always gives the
+/// same signature.
 pub struct FileSigner {
     certificate: Certificate,
-    key: RsaKeyPair,
+    key: PrivateKey,
+}
+
+/// One private key, for the two libraries that sign with it.
+pub(crate) struct PrivateKey {
+    /// PKCS#1 v1.5.
+    pub(crate) ring: RsaKeyPair,
+    /// PSS with a salt longer than its digest, which ring has not. The key wipes itself when dropped.
+    pub(crate) rsa: rsa::PrivateKey,
 }
 
 impl FileSigner {
@@ -24,8 +36,8 @@ impl FileSigner {
     pub fn load(key: &Path, certificate: &Path) -> Result<Self, SignError> {
         let own = read_certificate(certificate)?;
         let pair = read_key(key)?;
-        let belongs =
-            matches!(own.public_key(), PublicKey::Rsa { pkcs1, .. } if pkcs1 == pair.public_key().as_ref());
+        let public = pair.ring.public_key();
+        let belongs = matches!(own.public_key(), PublicKey::Rsa { pkcs1, .. } if pkcs1 == public.as_ref());
         if !belongs {
             return Err(SignError::KeyMismatch {
                 path: key.to_owned(),
@@ -37,7 +49,7 @@ impl FileSigner {
     }
 
     /// A signer from a key that was just made.
-    pub(crate) fn from_parts(key: RsaKeyPair, certificate: Certificate) -> Self {
+    pub(crate) fn from_parts(key: PrivateKey, certificate: Certificate) -> Self {
         Self { certificate, key }
     }
 }
@@ -50,13 +62,20 @@ impl Signer for FileSigner {
     fn sign(&self, request: &Request) -> Result<Answer, SignError> {
         request.refuse_foreign(&self.certificate)?;
         let failed = || SignError::Failed { purpose: request.purpose(), subject: self.certificate.subject() };
-        if request.algorithm() != Algorithm::RsaPkcs1Sha256 {
-            return Err(failed());
-        }
+        let encoding: &dyn RsaEncoding = match request.algorithm() {
+            Algorithm::RsaPkcs1Sha256 => &RSA_PKCS1_SHA256,
+            Algorithm::RsaPkcs1Sha384 => &RSA_PKCS1_SHA384,
+            Algorithm::RsaPkcs1Sha512 => &RSA_PKCS1_SHA512,
+            algorithm => {
+                let signature = pss::sign(&self.key.rsa, algorithm, request.to_be_signed());
+                return signature.map(Answer::Signed).ok_or_else(failed);
+            }
+        };
         // ring checks the signature with the public key before it returns it; the randomness is for blinding only.
-        let mut signature = vec![0; self.key.public().modulus_len()];
+        let mut signature = vec![0; self.key.ring.public().modulus_len()];
         self.key
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), request.to_be_signed(), &mut signature)
+            .ring
+            .sign(encoding, &SystemRandom::new(), request.to_be_signed(), &mut signature)
             .map_err(|_| failed())?;
         Ok(Answer::Signed(signature))
     }
@@ -78,7 +97,7 @@ fn read_certificate(path: &Path) -> Result<Certificate, SignError> {
     }
 }
 
-fn read_key(path: &Path) -> Result<RsaKeyPair, SignError> {
+fn read_key(path: &Path) -> Result<PrivateKey, SignError> {
     let contents = fs::read(path).map_err(|source| SignError::Read { path: path.to_owned(), source })?;
     let contents = Zeroizing::new(contents);
     let has = |label: &str| {
@@ -101,6 +120,12 @@ fn read_key(path: &Path) -> Result<RsaKeyPair, SignError> {
         let reason = format!("the file holds {} keys", blocks.len());
         return Err(SignError::Key { path: path.to_owned(), reason });
     };
-    let pair = if pkcs1 { RsaKeyPair::from_der(key) } else { RsaKeyPair::from_pkcs8(key) };
-    pair.map_err(|rejected| SignError::Key { path: path.to_owned(), reason: rejected.to_string() })
+    let unusable = |reason: String| SignError::Key { path: path.to_owned(), reason };
+    let ring = if pkcs1 { RsaKeyPair::from_der(key) } else { RsaKeyPair::from_pkcs8(key) };
+    let ring = ring.map_err(|rejected| unusable(rejected.to_string()))?;
+    let rsa = match pkcs1 {
+        true => rsa::PrivateKey::from_pkcs1_der(key).map_err(|error| unusable(error.to_string()))?,
+        false => rsa::PrivateKey::from_pkcs8_der(key).map_err(|error| unusable(error.to_string()))?,
+    };
+    Ok(PrivateKey { ring, rsa })
 }

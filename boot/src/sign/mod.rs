@@ -7,11 +7,13 @@
 
 mod detached;
 mod file;
+mod pss;
 mod request;
 mod verify;
 
 pub use detached::DetachedSigner;
 pub use file::FileSigner;
+pub(crate) use file::PrivateKey;
 pub use request::{Request, RequestId, ToSign, ToSignError};
 pub(crate) use verify::verify_by_oid;
 pub use verify::{BadSignature, verify};
@@ -58,6 +60,22 @@ pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256, modulus of 2048 to 4096 bits. Signature: as long as the modulus. Deterministic.
     #[serde(rename = "rsa-pkcs1-sha256")]
     RsaPkcs1Sha256,
+    /// The same with SHA-384.
+    #[serde(rename = "rsa-pkcs1-sha384")]
+    RsaPkcs1Sha384,
+    /// The same with SHA-512.
+    #[serde(rename = "rsa-pkcs1-sha512")]
+    RsaPkcs1Sha512,
+    /// RSASSA-PSS with SHA-256 in digest and mask, modulus of 2048 to 4096 bits, and the longest salt that the modulus
+    /// has room for, which is what U-Boot checks (`openssl … -sigopt rsa_pss_saltlen:max`). Every signature is another.
+    #[serde(rename = "rsa-pss-longest-salt-sha256")]
+    RsaPssSha256,
+    /// The same with SHA-384.
+    #[serde(rename = "rsa-pss-longest-salt-sha384")]
+    RsaPssSha384,
+    /// The same with SHA-512.
+    #[serde(rename = "rsa-pss-longest-salt-sha512")]
+    RsaPssSha512,
     /// ECDSA on P-256 with SHA-256. Signature: DER `SEQUENCE { r, s }`.
     #[serde(rename = "ecdsa-p256-sha256")]
     EcdsaP256Sha256,
@@ -67,7 +85,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The algorithm in which a certificate's key signs.
+    /// The algorithm in which a certificate's key signs where nothing asks for another.
     pub fn of(certificate: &Certificate) -> Result<Self, SignError> {
         match certificate.public_key() {
             PublicKey::Rsa { bits, .. } if (2048..=4096).contains(bits) => Ok(Self::RsaPkcs1Sha256),
@@ -77,12 +95,26 @@ impl Algorithm {
         }
     }
 
-    /// The digest of `message` that the signature is made over: 32 bytes, 48 for P-384.
+    /// Whether `key` can sign so.
+    pub fn fits(self, key: &PublicKey) -> bool {
+        match self {
+            Self::EcdsaP256Sha256 => matches!(key, PublicKey::P256(_)),
+            Self::EcdsaP384Sha384 => matches!(key, PublicKey::P384(_)),
+            _ => matches!(key, PublicKey::Rsa { bits, .. } if (2048..=4096).contains(bits)),
+        }
+    }
+
+    /// The digest of `message` that the signature is made over: 32, 48 or 64 bytes.
     pub fn digest(self, message: &[u8]) -> Vec<u8> {
         use sha2::Digest as _;
         match self {
-            Self::RsaPkcs1Sha256 | Self::EcdsaP256Sha256 => sha2::Sha256::digest(message).to_vec(),
-            Self::EcdsaP384Sha384 => sha2::Sha384::digest(message).to_vec(),
+            Self::RsaPkcs1Sha256 | Self::RsaPssSha256 | Self::EcdsaP256Sha256 => {
+                sha2::Sha256::digest(message).to_vec()
+            }
+            Self::RsaPkcs1Sha384 | Self::RsaPssSha384 | Self::EcdsaP384Sha384 => {
+                sha2::Sha384::digest(message).to_vec()
+            }
+            Self::RsaPkcs1Sha512 | Self::RsaPssSha512 => sha2::Sha512::digest(message).to_vec(),
         }
     }
 }
@@ -91,6 +123,11 @@ impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RsaPkcs1Sha256 => "rsa-pkcs1-sha256",
+            Self::RsaPkcs1Sha384 => "rsa-pkcs1-sha384",
+            Self::RsaPkcs1Sha512 => "rsa-pkcs1-sha512",
+            Self::RsaPssSha256 => "rsa-pss-longest-salt-sha256",
+            Self::RsaPssSha384 => "rsa-pss-longest-salt-sha384",
+            Self::RsaPssSha512 => "rsa-pss-longest-salt-sha512",
             Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
             Self::EcdsaP384Sha384 => "ecdsa-p384-sha384",
         })
@@ -210,6 +247,16 @@ pub enum SignError {
         /// What its key is.
         found: String,
     },
+    /// The algorithm asked for is not one for the certificate's key.
+    #[error("certificate «{subject}» has a {found}, which cannot sign with {algorithm}")]
+    UnfitAlgorithm {
+        /// The certificate's subject.
+        subject: String,
+        /// What its key is.
+        found: String,
+        /// The algorithm asked for.
+        algorithm: Algorithm,
+    },
     /// A request was brought to the wrong key.
     #[error("the request {id} is for certificate sha256:{expected}, this signer's is sha256:{found}")]
     ForeignRequest {
@@ -233,7 +280,7 @@ pub enum SignError {
         source: BadSignature,
     },
     /// The signature operation failed.
-    #[error("signing for {purpose} with the key of «{subject}» failed in ring")]
+    #[error("signing for {purpose} with the key of «{subject}» failed")]
     Failed {
         /// What was to be signed.
         purpose: Purpose,

@@ -19,7 +19,7 @@ pub struct Request {
     subject: String,
 }
 
-/// Names a request: SHA-256 over purpose, certificate fingerprint and message. Displayed as lower-case hex; the answer to
+/// Names a request: SHA-256 over purpose, algorithm, certificate fingerprint and message. Displayed as lower-case hex; the answer to
 /// a request is the file `ID.sig`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId([u8; 32]);
@@ -27,9 +27,23 @@ pub struct RequestId([u8; 32]);
 impl Request {
     /// Asks for the signature of `certificate`'s key over `to_be_signed` (the message itself, not its digest).
     pub fn new(purpose: Purpose, certificate: &Certificate, to_be_signed: &[u8]) -> Result<Self, SignError> {
+        Self::with_algorithm(purpose, certificate, Algorithm::of(certificate)?, to_be_signed)
+    }
+
+    /// The same in an algorithm that the format of the signed thing asks for.
+    pub fn with_algorithm(
+        purpose: Purpose,
+        certificate: &Certificate,
+        algorithm: Algorithm,
+        to_be_signed: &[u8],
+    ) -> Result<Self, SignError> {
+        if !algorithm.fits(certificate.public_key()) {
+            let (subject, found) = (certificate.subject(), certificate.public_key().to_string());
+            return Err(SignError::UnfitAlgorithm { subject, found, algorithm });
+        }
         Ok(Self {
             purpose,
-            algorithm: Algorithm::of(certificate)?,
+            algorithm,
             to_be_signed: to_be_signed.to_vec(),
             certificate: certificate.fingerprint(),
             subject: certificate.subject(),
@@ -41,6 +55,8 @@ impl Request {
         let mut hash = Sha256::new();
         hash.update(ID_DOMAIN);
         hash.update(self.purpose.to_string());
+        hash.update([0]);
+        hash.update(self.algorithm.to_string());
         hash.update([0]);
         hash.update(self.certificate.0);
         hash.update(&self.to_be_signed);
@@ -62,7 +78,7 @@ impl Request {
         &self.to_be_signed
     }
 
-    /// The message's digest, for signers that take one (32 bytes, 48 for P-384).
+    /// The message's digest, for signers that take one (32, 48 or 64 bytes).
     pub fn digest(&self) -> Vec<u8> {
         self.algorithm.digest(&self.to_be_signed)
     }

@@ -5,7 +5,7 @@ use const_oid::db::rfc5912 as oid;
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use thiserror::Error;
 
-use super::Algorithm;
+use super::{Algorithm, pss};
 use crate::x509::{Certificate, PublicKey};
 
 /// Why a signature does not hold.
@@ -34,12 +34,27 @@ pub fn verify(
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), BadSignature> {
+    verify_with(certificate.public_key(), algorithm, message, signature)
+}
+
+/// The same with a key that need not come from a certificate.
+fn verify_with(
+    key: &PublicKey,
+    algorithm: Algorithm,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), BadSignature> {
     let oid = match algorithm {
         Algorithm::RsaPkcs1Sha256 => oid::SHA_256_WITH_RSA_ENCRYPTION,
+        Algorithm::RsaPkcs1Sha384 => oid::SHA_384_WITH_RSA_ENCRYPTION,
+        Algorithm::RsaPkcs1Sha512 => oid::SHA_512_WITH_RSA_ENCRYPTION,
         Algorithm::EcdsaP256Sha256 => oid::ECDSA_WITH_SHA_256,
         Algorithm::EcdsaP384Sha384 => oid::ECDSA_WITH_SHA_384,
+        Algorithm::RsaPssSha256 | Algorithm::RsaPssSha384 | Algorithm::RsaPssSha512 => {
+            return pss::verify(key, algorithm, message, signature);
+        }
     };
-    verify_by_oid(certificate.public_key(), oid, message, signature)
+    verify_by_oid(key, oid, message, signature)
 }
 
 /// The same with the algorithm named by its OID, digest included (`sha256WithRSAEncryption`, `ecdsa-with-SHA384` …).
