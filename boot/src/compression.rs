@@ -25,10 +25,10 @@ pub enum DecompressError {
         limit: u64,
     },
     /// The stream is damaged or ends early.
-    #[error("damaged {compression:?} stream: {source}")]
+    #[error("damaged {compression} stream: {source}")]
     Damaged {
-        /// By its magic.
-        compression: Compression,
+        /// Its name.
+        compression: &'static str,
         /// What the decoder says.
         source: io::Error,
     },
@@ -42,6 +42,16 @@ impl Compression {
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
             _ => Self::None,
+        }
+    }
+
+    /// Its name as error messages have it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Zstd => "zstd",
         }
     }
 
@@ -115,7 +125,7 @@ impl Compression {
     }
 
     fn damaged(self, source: io::Error) -> DecompressError {
-        DecompressError::Damaged { compression: self, source }
+        DecompressError::Damaged { compression: self.name(), source }
     }
 }
 

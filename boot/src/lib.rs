@@ -29,6 +29,7 @@ pub mod cmdline;
 pub mod compression;
 pub mod enrol;
 pub mod fdt;
+pub mod fit;
 pub mod initramfs;
 pub mod kernel;
 pub mod keys;

@@ -16,6 +16,11 @@ mod node;
 mod read;
 mod write;
 
+/// The tokens of the structure block, for those who hash some of them.
+pub(crate) mod tokens {
+    pub(crate) use super::write::{begin_node, end, end_node, property};
+}
+
 pub use layout::{Header, PropertyHeader, Reservation};
 pub use node::{Node, Property};
 

@@ -57,6 +57,11 @@ impl<'a> Property<'a> {
         &self.value
     }
 
+    /// Its value, borrowed from what was read or its own.
+    pub(crate) fn cow(&self) -> &Cow<'a, [u8]> {
+        &self.value
+    }
+
     /// Where its name starts in the strings block of its tree.
     pub fn name_offset(&self) -> u32 {
         self.name_offset

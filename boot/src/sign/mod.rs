@@ -15,8 +15,8 @@ pub use detached::DetachedSigner;
 pub use file::FileSigner;
 pub(crate) use file::PrivateKey;
 pub use request::{Request, RequestId, ToSign, ToSignError};
-pub(crate) use verify::verify_by_oid;
 pub use verify::{BadSignature, verify};
+pub(crate) use verify::{verify_by_oid, verify_with};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -38,7 +38,7 @@ pub fn verify(
 }
 
 /// The same with a key that need not come from a certificate.
-fn verify_with(
+pub(crate) fn verify_with(
     key: &PublicKey,
     algorithm: Algorithm,
     message: &[u8],
