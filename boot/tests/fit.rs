@@ -67,7 +67,8 @@ fn stranger() -> FileSigner {
 }
 
 fn board(compatible: &str) -> Vec<u8> {
-    let root = Node::new("").with(Property::text("compatible", compatible)).with(Property::cell("#size-cells", 1));
+    let root =
+        Node::new("").with(Property::text("compatible", compatible)).with(Property::cell("#size-cells", 1));
     let mut tree = Tree::new(root).unwrap();
     tree.set_bootargs("console=ttyAMA0 ro").unwrap();
     tree.to_bytes().unwrap()
@@ -148,14 +149,19 @@ fn fit_check_sign(work: &Work, fit: &[u8], control: &[u8], configuration: &str) 
 fn control_tree(signer: &FileSigner, hash: Hash, padding: Padding) -> Vec<u8> {
     let algorithm = SignatureAlgorithm::of(signer.certificate().public_key(), hash, padding).unwrap();
     let u_boot = Tree::new(Node::new("").with(Property::text("model", "board"))).unwrap().to_bytes().unwrap();
-    control::add_key(&u_boot, signer.certificate(), "fit", algorithm, control::Required::Configuration).unwrap()
+    control::add_key(&u_boot, signer.certificate(), "fit", algorithm, control::Required::Configuration)
+        .unwrap()
 }
 
 fn assert_accepted(work: &Work, fit: &[u8], control: &[u8]) {
     for configuration in ["conf-1", "conf-2"] {
         for output in fit_check_sign(work, fit, control, configuration) {
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(output.status.success(), "{configuration}: {said}{}", String::from_utf8_lossy(&output.stderr));
+            assert!(
+                output.status.success(),
+                "{configuration}: {said}{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             assert!(said.contains("Verified OK"), "{said}");
         }
     }
@@ -285,7 +291,11 @@ fn what_mkimage_signs_verifies_and_what_we_sign_over_the_same_fit_has_its_bytes(
             ("/configurations/conf-2/signature-1", "value"),
             ("/configurations/conf-2/signature-1", "hashed-strings"),
         ] {
-            assert_eq!(value(&ours_tree, path, property), value(&theirs_tree, path, property), "{path} {property}");
+            assert_eq!(
+                value(&ours_tree, path, property),
+                value(&theirs_tree, path, property),
+                "{path} {property}"
+            );
         }
         let sorted = |tree: &Tree<'_>| {
             let node = tree.node("/configurations/conf-1/signature-1").unwrap();
@@ -343,10 +353,10 @@ fn external_data_of_mkimage_verifies_and_is_signed_again() {
         assert!(report.holds(), "{more:?} {report}");
         assert_accepted(&work, &ours, &control_tree(&signer(rsa(2048)), Hash::Sha256, Padding::Pkcs1));
         run("mkimage", &["-l", &work.write("ours.itb", &ours)]);
+        let in_data = ours.windows(6).rposition(|window| window == b"070701").unwrap();
         let mut torn = ours.clone();
-        *torn.last_mut().unwrap() ^= 1;
-        // The last image is the initramfs.
-        assert!(!verify(&torn, rsa(2048)).image("initramfs").unwrap().problems.is_empty() || more.contains(&"-p"));
+        torn[in_data] ^= 1;
+        assert!(!verify(&torn, rsa(2048)).image("initramfs").unwrap().problems.is_empty());
     }
 }
 
@@ -409,7 +419,9 @@ fn a_changed_or_mixed_configuration_is_refused_by_name() {
     tree.set("/configurations/conf-1", Property::text("fdt", "fdt-2")).unwrap();
     cases.push(tree.to_bytes().unwrap());
     // Without the initramfs.
-    cases.push(replaced(&fit, b"ramdisk-1\0\0\0\0\0\0\x02", b"ramdisk-2\0\0\0\0\0\0\x02"));
+    let mut tree = Tree::parse(&fit).unwrap();
+    tree.set("/configurations/conf-1", Property::text("ramdisk", "nothing")).unwrap();
+    cases.push(tree.to_bytes().unwrap());
     // One more image, signed by nobody, in a property that older mkimage does not sign.
     let mut tree = Tree::parse(&fit).unwrap();
     tree.set("/configurations/conf-1", Property::text("loadables", "overlay-1")).unwrap();
@@ -447,7 +459,9 @@ fn a_configuration_of_one_signed_fit_over_images_of_another_is_refused() {
     let mixed = tree.to_bytes().unwrap();
     let report = verify(&mixed, rsa(2048));
     assert!(report.image("kernel-1").unwrap().problems.is_empty(), "{report}");
-    assert!(!report.configuration("conf-1").unwrap().holds() && !report.configuration("conf-2").unwrap().holds());
+    assert!(
+        !report.configuration("conf-1").unwrap().holds() && !report.configuration("conf-2").unwrap().holds()
+    );
     assert_refused(&work, &mixed, &control, "conf-1");
 
     // The other FIT's signature over this one's configuration.
@@ -505,7 +519,8 @@ fn a_signature_that_leaves_an_image_out_is_refused_with_its_name() {
 fn what_u_boot_cannot_check_is_not_signed() {
     let work = Work::new();
     let (key, crt) = (work.path("key"), work.path("crt"));
-    let mut make = vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let mut make =
+        vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     make.extend(["-subj", "/CN=curve", "-keyout", &key, "-out", &crt]);
     run("openssl", &make);
     let curve = Certificate::read_all(&fs::read(&crt).unwrap()).unwrap().remove(0);
@@ -528,7 +543,9 @@ fn a_fit_is_signed_elsewhere_in_one_round() {
         let own = signer(rsa(2048));
         let detached = DetachedSigner::new(own.certificate().clone(), work.0.path());
         let options = SignOptions { padding, ..SignOptions::new("fit", TIME) };
-        let Signed::Pending(requests) = fit::sign(&unsigned(), &options, &detached).unwrap() else { panic!() };
+        let Signed::Pending(requests) = fit::sign(&unsigned(), &options, &detached).unwrap() else {
+            panic!()
+        };
         assert_eq!(requests.len(), 2);
         for request in &requests {
             let message = work.write("message", request.to_be_signed());
@@ -575,7 +592,9 @@ fn a_key_is_put_into_a_control_device_tree_that_dtc_still_reads() {
 
     let other = stranger();
     let algorithm = SignatureAlgorithm { hash: Hash::Sha256, bits: 2048, padding: Padding::Pkcs1 };
-    let add = |certificate| control::add_key(&keyed, certificate, "fit", algorithm, control::Required::Configuration);
+    let add = |certificate| {
+        control::add_key(&keyed, certificate, "fit", algorithm, control::Required::Configuration)
+    };
     assert!(matches!(add(other.certificate()), Err(FitError::OtherKey { .. })));
     assert_eq!(add(signer(rsa(2048)).certificate()).unwrap(), keyed);
 }

@@ -67,7 +67,12 @@ impl Signers {
     }
 }
 
-fn signer(keys: &Path, role: &str, answers: Option<&Path>) -> Result<Arc<dyn Signer>, SignersError> {
+/// The signer of one role from a folder of keys: `ROLE.crt`, with `ROLE.key` beside it, or without: then every signature
+/// is asked for, and looked for in `answers`.
+///
+/// # Errors
+/// When the certificate is missing, or a file is not what its name says.
+pub fn signer(keys: &Path, role: &str, answers: Option<&Path>) -> Result<Arc<dyn Signer>, SignersError> {
     let certificate = keys.join(format!("{role}.crt"));
     let key = keys.join(format!("{role}.key"));
     if !certificate.is_file() {

@@ -213,27 +213,38 @@ fn write_signature(
 fn assemble(fit: &Fit<'_>, tree: &Tree<'_>) -> Result<Vec<u8>, FitError> {
     let mut file = tree.to_bytes()?;
     let has = |placement| fit.images().iter().any(|image| image.placement == placement);
-    let external = fit.external_start();
-    let start = match (has(Placement::Offset), has(Placement::Position)) {
+    // Where the data started, and where it starts now.
+    let (old, new) = match (has(Placement::Offset), has(Placement::Position)) {
         (false, false) => return Ok(file),
-        // Data at a fixed position: the tree must end before all that followed it.
-        (_, true) => external,
+        (false, true) => (first_position(fit), first_position(fit)),
+        (true, true) => (fit.external_start(), fit.external_start()),
         // mkimage -B aligns what follows the tree to storage blocks: keep that.
         (true, false) => {
-            let alignment = 1_usize.checked_shl(external.trailing_zeros().clamp(2, 12)).unwrap_or(4);
-            file.len().next_multiple_of(alignment)
+            let old = fit.external_start();
+            let alignment = 1_usize.checked_shl(old.trailing_zeros().clamp(2, 12)).unwrap_or(4);
+            (old, file.len().next_multiple_of(alignment))
         }
     };
-    if file.len() > start {
-        return Err(FitError::Room { needed: file.len(), room: start });
+    if file.len() > new {
+        return Err(FitError::Room { needed: file.len(), room: new });
     }
-    file.resize(start, 0);
-    let total = u32::try_from(start).unwrap_or(u32::MAX).to_be_bytes();
-    if let Some(field) = file.get_mut(TOTAL_SIZE).and_then(|field| field.first_chunk_mut::<4>()) {
-        *field = total;
+    if has(Placement::Offset) {
+        // Offsets count from the tree's end.
+        let total = u32::try_from(new).unwrap_or(u32::MAX).to_be_bytes();
+        if let Some(field) = file.get_mut(TOTAL_SIZE).and_then(|field| field.first_chunk_mut::<4>()) {
+            *field = total;
+        }
     }
-    file.extend_from_slice(fit.bytes().get(external..).unwrap_or_default());
+    file.resize(new, 0);
+    file.extend_from_slice(fit.bytes().get(old..).unwrap_or_default());
     Ok(file)
+}
+
+/// The lowest `data-position`.
+fn first_position(fit: &Fit<'_>) -> usize {
+    let images = fit.tree().node("/images").map(Node::children).unwrap_or_default();
+    let positions = images.iter().filter_map(|image| usize::try_from(image.number("data-position")?).ok());
+    positions.min().unwrap_or(fit.bytes().len())
 }
 
 /// Of the header's totalsize.

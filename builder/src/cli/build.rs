@@ -112,7 +112,7 @@ impl Choice {
 }
 
 /// The environment's word on time, read here and nowhere else.
-fn source_date_epoch() -> Result<Option<i64>, Failure> {
+pub(super) fn source_date_epoch() -> Result<Option<i64>, Failure> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Err(_) => Ok(None),
         Ok(text) => match text.parse() {
@@ -191,7 +191,7 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
 }
 
 /// Leaves the requests where the answers are expected.
-fn ask(folder: &Path, requests: Vec<Request>) -> Outcome {
+pub(super) fn ask(folder: &Path, requests: Vec<Request>) -> Outcome {
     let count = requests.len();
     let text = ToSign::new(requests).to_json().map_err(Status::Environment.because())?;
     let path = folder.join("to-sign.json");
@@ -207,7 +207,7 @@ fn ask(folder: &Path, requests: Vec<Request>) -> Outcome {
 }
 
 /// `out/NAME` with something after it.
-fn sibling(out: &Path, suffix: &str) -> PathBuf {
+pub(super) fn sibling(out: &Path, suffix: &str) -> PathBuf {
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     out.with_file_name(name)

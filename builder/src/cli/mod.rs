@@ -2,6 +2,7 @@
 
 mod build;
 mod contents;
+mod fit;
 mod keys;
 mod progress;
 mod run;
@@ -82,6 +83,8 @@ enum Verb {
     Cat(contents::CatArguments),
     /// Copies a file, a folder or a partition out of an image.
     Extract(contents::ExtractArguments),
+    /// Signs, proves and shows U-Boot's FITs, and writes public keys where U-Boot looks for them.
+    Fit(fit::Arguments),
     /// Boots an image in QEMU under Secure Boot, on the serial console.
     Run(run::Arguments),
     /// Lists the boards that images can be built for.
@@ -114,6 +117,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Inspect(arguments) => contents::inspect(&arguments),
         Verb::Cat(arguments) => contents::cat(&arguments),
         Verb::Extract(arguments) => contents::extract(&arguments),
+        Verb::Fit(arguments) => fit::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Targets { json } => targets(json),
         Verb::Completions { shell } => {
