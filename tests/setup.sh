@@ -23,6 +23,8 @@ packages=(
   gcc libc6-dev musl-tools                              # guest programs, C parts of dependencies
   python3 python3-pefile binutils                       # oracles: PE, ukify
   jq                                                    # oracle: manifest and list of files
+  u-boot-tools device-tree-compiler                     # oracles: FIT, device trees
+  dpkg-dev make bison flex libssl-dev bc patch          # oracle: U-Boot's verifier, from Debian's source
   python3-venv debian-archive-keyring ca-certificates
 )
 root=()
@@ -155,7 +157,37 @@ if ! [ -e "$system" ]; then
   mv "$system.new" "$system"
 fi
 
-# 7. Where recipes/minimal looks for them: one version of each, so nothing is left to a pattern.
+# 7. U-Boot's own verifier of FITs, which no package brings, from the source of Debian 12's u-boot-tools. Twice: as Debian
+# has it now, finding the signed nodes itself, and without the patches that brought this, going by hashed-nodes.
+u_boot=$cache/u-boot
+if ! [ -x "$u_boot/fit_check_sign" ] || ! [ -x "$u_boot/fit_check_sign-hashed-nodes" ]; then
+  need_mirror
+  say "building U-Boot's fit_check_sign from Debian's source"
+  work=$(mktemp -d)
+  mkdir -p "$u_boot" "$work"/{state/lists/partial,cache/archives/partial}
+  : >"$work/status"
+  printf 'deb-src [signed-by=%s] %s bookworm main\n' "$keyring" "$mirror" >"$work/sources.list"
+  source_options=(
+    -qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State=$work/state" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root
+  )
+  apt-get "${source_options[@]}" update
+  (
+    cd "$work"
+    apt-get "${source_options[@]}" source u-boot >/dev/null
+    cd u-boot-*/
+    make -s tools-only_defconfig >/dev/null
+    sed -i 's/^CONFIG_TOOLS_MKEFICAPSULE=y/# CONFIG_TOOLS_MKEFICAPSULE is not set/' .config
+    make -s -j"$(nproc)" NO_SDL=1 tools-only >/dev/null
+    cp tools/fit_check_sign "$u_boot/fit_check_sign"
+    for patch in debian/patches/CVE-2026-46728-{3,2,1}.patch; do patch -sRp1 <"$patch"; done
+    make -s -j"$(nproc)" NO_SDL=1 tools-only >/dev/null
+    cp tools/fit_check_sign "$u_boot/fit_check_sign-hashed-nodes"
+  )
+  rm -rf "$work"
+fi
+
+# 8. Where recipes/minimal looks for them: one version of each, so nothing is left to a pattern.
 inputs=recipes/minimal/inputs
 mkdir -p "$inputs"
 newest_deb() { compgen -G "$debs/$1" | grep -vE -- '-(cloud|rt)-amd64_' | sort -V | tail -n 1; }

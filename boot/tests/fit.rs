@@ -369,11 +369,10 @@ fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     changed
 }
 
-fn edited(fit: &[u8], path: &str, property: Property<'_>) -> Vec<u8> {
+/// The FIT with other data in an image, its hash and the signatures as they were.
+fn with_data(fit: &[u8], image: &str, data: &[u8]) -> Vec<u8> {
     let mut tree = Tree::parse(fit).unwrap();
-    let owned = Property::bytes("data", property.value().to_vec());
-    assert_eq!(property.name(), "data");
-    tree.set(path, owned).unwrap();
+    tree.set(image, Property::bytes("data", data)).unwrap();
     tree.to_bytes().unwrap()
 }
 
@@ -386,7 +385,7 @@ fn a_changed_kernel_initramfs_or_device_tree_is_refused_by_name() {
         let path = format!("/images/{image}");
         let mut data = Tree::parse(&fit).unwrap().node(&path).unwrap().value("data").unwrap().to_vec();
         data[9] ^= 1;
-        let changed = edited(&fit, &path, Property::bytes("data", data));
+        let changed = with_data(&fit, &path, &data);
         let report = verify(&changed, rsa(2048));
         assert!(report.image(image).unwrap().problems[0].contains("hash-1 says sha256"), "{report}");
         assert!(report.configuration(configuration).unwrap().problems[0].contains(image), "{report}");
@@ -404,7 +403,7 @@ fn a_changed_kernel_initramfs_or_device_tree_is_refused_by_name() {
         assert_refused(&work, &changed, &control, configuration);
     }
     // The other board's configuration does not name fdt-2 and still holds.
-    let changed = edited(&fit, "/images/fdt-2", Property::bytes("data", board("acme,evil")));
+    let changed = with_data(&fit, "/images/fdt-2", &board("acme,evil"));
     assert!(verify(&changed, rsa(2048)).configuration("conf-1").unwrap().holds());
 }
 
@@ -528,7 +527,7 @@ fn what_u_boot_cannot_check_is_not_signed() {
     let error = fit::sign(&unsigned(), &SignOptions::new("fit", TIME), &detached).unwrap_err();
     assert!(matches!(error, FitError::Key { .. }) && error.to_string().contains("no ECDSA"), "{error}");
 
-    let damaged = edited(&unsigned(), "/images/fdt-1", Property::bytes("data", board("acme,evil")));
+    let damaged = with_data(&unsigned(), "/images/fdt-1", &board("acme,evil"));
     let error = fit::sign(&damaged, &SignOptions::new("fit", TIME), &signer(rsa(2048))).unwrap_err();
     assert!(matches!(&error, FitError::Image { name, .. } if name == "fdt-1"), "{error}");
 

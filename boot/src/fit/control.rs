@@ -56,15 +56,21 @@ pub fn add_key(
     Ok(tree.to_bytes()?)
 }
 
-/// The keys that a control device tree requires for configurations; none where it requires none.
+/// The keys that a control device tree requires for configurations, any of which is enough; none where it requires none.
 ///
 /// # Errors
-/// Where a key node is not one that U-Boot can use.
+/// Where a key node is not one that U-Boot can use, or several are required at once (`required-mode` other than `any`).
 pub fn required_keys(dtb: &[u8]) -> Result<Vec<TrustedKey>, FitError> {
     let tree = Tree::parse(dtb)?;
     let nodes = tree.node("/signature").map(Node::children).unwrap_or_default();
     let required = nodes.iter().filter(|node| node.text("required") == Some("conf"));
-    required.map(read_key).collect()
+    let keys: Vec<TrustedKey> = required.map(read_key).collect::<Result<_, _>>()?;
+    let any = tree.node("/signature").and_then(|node| node.text("required-mode")) == Some("any");
+    if keys.len() > 1 && !any {
+        let reason = format!("{} keys are required at once, which is not checked here", keys.len());
+        return Err(FitError::KeyNode { node: "required-mode".to_owned(), reason });
+    }
+    Ok(keys)
 }
 
 fn key_tree(

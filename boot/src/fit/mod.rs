@@ -62,7 +62,7 @@ mod verify;
 pub use algorithm::{Hash, Padding, SignatureAlgorithm};
 pub use build::{Address, ConfigurationParts, ImageParts, Kind, Parts, build};
 pub use compression::Compression;
-pub use read::{Configuration, Fit, Image, Placement, Reference};
+pub use read::{Configuration, Fit, Image, Placement, Reference, SignatureNode};
 pub use report::{ConfigurationReport, ImageReport, Report, SignatureReport};
 pub use sign::{SignOptions, Signed, sign};
 pub use verify::{TrustedKey, verify};

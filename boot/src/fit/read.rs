@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::region::SIGNATURE;
 use super::{Compression, FitError};
 use crate::compression::DecompressError;
 use crate::fdt::{FdtError, Node, Tree};
@@ -64,6 +65,21 @@ pub struct Configuration {
     pub compatible: Vec<String>,
     /// The images that its properties name, in the order of the file: what U-Boot's configuration signature covers.
     pub references: Vec<Reference>,
+    /// Its signature nodes, in the order of the file.
+    pub signatures: Vec<SignatureNode>,
+}
+
+/// What a signature node says of itself; nothing of it is proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureNode {
+    /// The node's name, `signature-1`.
+    pub name: String,
+    /// `algo`, and `padding` where it is given: `sha256,rsa2048 pss`.
+    pub algorithm: String,
+    /// `key-name-hint`.
+    pub hint: Option<String>,
+    /// Whether there is a `value`.
+    pub signed: bool,
 }
 
 /// An image named by a configuration.
@@ -277,6 +293,21 @@ fn configuration(node: &Node<'_>, images: &Node<'_>) -> Configuration {
         description: node.text("description").map(str::to_owned),
         compatible: owned(node.texts("compatible")),
         references,
+        signatures: node
+            .children()
+            .iter()
+            .filter(|node| node.name().starts_with(SIGNATURE))
+            .map(|node| SignatureNode {
+                name: node.name().to_owned(),
+                algorithm: ["algo", "padding"]
+                    .into_iter()
+                    .filter_map(|name| node.text(name))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                hint: node.text("key-name-hint").map(str::to_owned),
+                signed: node.property("value").is_some(),
+            })
+            .collect(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Proving a FIT by U-Boot's rules.
 
 use super::algorithm::{Hash, SignatureAlgorithm};
-use super::region::{HASH, SIGNATURE, SignedNodes};
+use super::region::{HASH, SignedNodes};
 use super::report::{ConfigurationReport, ImageReport, Report, SignatureReport};
 use super::{Configuration, Fit, FitError, Image};
 use crate::fdt::{Node, Tree};
@@ -106,16 +106,13 @@ fn check_configuration(
             return report;
         }
     };
-    for node in children.iter().filter(|node| node.name().starts_with(SIGNATURE)) {
+    for node in &configuration.signatures {
+        let Some(signature) = children.iter().find(|child| child.name() == node.name) else { continue };
         report.signatures.push(SignatureReport {
-            node: node.name().to_owned(),
-            algorithm: [node.text("algo"), node.text("padding")]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join(" "),
-            hint: node.text("key-name-hint").map(str::to_owned),
-            result: check_signature(fit.tree(), node, &nodes, trusted),
+            node: node.name.clone(),
+            algorithm: node.algorithm.clone(),
+            hint: node.hint.clone(),
+            result: check_signature(fit.tree(), signature, &nodes, trusted),
         });
     }
     if report.signer().is_none() {

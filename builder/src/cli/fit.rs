@@ -266,11 +266,20 @@ fn dump(arguments: &DumpArguments) -> Outcome {
         let configurations = fit.configurations().iter().map(|configuration| {
             let references = configuration.references.iter();
             let references = references.map(|one| json!({ "property": one.property, "image": one.image }));
+            let signatures = configuration.signatures.iter().map(|node| {
+                json!({
+                    "node": node.name,
+                    "algorithm": node.algorithm,
+                    "key_name_hint": node.hint,
+                    "signed": node.signed,
+                })
+            });
             json!({
                 "name": configuration.name,
                 "description": configuration.description,
                 "compatible": fit.compatible_with(configuration),
                 "references": references.collect::<Vec<_>>(),
+                "signatures": signatures.collect::<Vec<_>>(),
             })
         });
         let value = json!({
@@ -304,12 +313,19 @@ fn dump(arguments: &DumpArguments) -> Outcome {
         let references = configuration.references.iter();
         let references: Vec<_> = references.map(|one| format!("{} {}", one.property, one.image)).collect();
         text.push_str(&format!(
-            "\n  configuration  {:<16} {}{default}\n{:33}for {}",
+            "\n  configuration  {:<16} {}{default}",
             configuration.name,
-            references.join(", "),
-            "",
-            fit.compatible_with(configuration).join(", ")
+            references.join(", ")
         ));
+        let compatible = fit.compatible_with(configuration);
+        if !compatible.is_empty() {
+            text.push_str(&format!("\n{:34}for {}", "", compatible.join(", ")));
+        }
+        for node in &configuration.signatures {
+            let hint = node.hint.as_deref().unwrap_or("-");
+            let signed = if node.signed { "" } else { ", not signed yet" };
+            text.push_str(&format!("\n{:34}{} {} by key {hint}{signed}", "", node.name, node.algorithm));
+        }
     }
     print(&format!("{text}\n"))?;
     Ok(Status::Good)
