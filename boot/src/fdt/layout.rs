@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct Header {
-    /// magic: [`MAGIC`].
+    /// magic: 0xd00dfeed.
     pub magic: U32,
     /// totalsize: of header and blocks, with any room between and after them.
     pub total_size: U32,
