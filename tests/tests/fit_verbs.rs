@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use graven_tests::{image, inputs, oracle};
 use serde_json::Value;
 
 /// What a verb said, both streams, and its exit status.
-fn graven(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (i32, String) {
-    let all: Vec<OsString> = arguments.iter().map(|argument| argument.as_ref().as_ref().to_owned()).collect();
-    let output = image::run(all);
+fn graven(arguments: &[&dyn AsRef<OsStr>]) -> (i32, String) {
+    let output =
+        image::run(arguments.iter().map(|&argument| <dyn AsRef<OsStr> as AsRef<OsStr>>::as_ref(argument)));
     let said = [output.stdout, output.stderr].concat();
     (output.status.code().unwrap(), String::from_utf8(said).unwrap())
 }
