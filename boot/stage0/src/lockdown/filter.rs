@@ -17,8 +17,9 @@ struct Abi {
     ioctl: &'static [u32],
 }
 
-#[cfg(target_arch = "x86_64")]
-const ABIS: &[Abi] = &[
+/// The ways into an x86-64 kernel.
+#[cfg(any(target_arch = "x86_64", test))]
+const X86_64: &[Abi] = &[
     // x32 shares the architecture, sets bit 30 and has an ioctl of its own; both numbers are refused with the bit and
     // without it.
     Abi { arch: 0xc000_003e, ignored: 0x4000_0000, ioctl: &[16, 514] },
@@ -26,12 +27,18 @@ const ABIS: &[Abi] = &[
     Abi { arch: 0x4000_0003, ignored: 0, ioctl: &[54] },
 ];
 
-#[cfg(target_arch = "aarch64")]
-const ABIS: &[Abi] = &[
+/// The ways into an arm64 kernel.
+#[cfg(any(target_arch = "aarch64", test))]
+const AARCH64: &[Abi] = &[
     Abi { arch: 0xc000_00b7, ignored: 0, ioctl: &[29] },
-    // 32-bit ARM
+    // 32-bit ARM: EABI alone, which is all that an arm64 kernel has.
     Abi { arch: 0x4000_0028, ignored: 0, ioctl: &[54] },
 ];
+
+#[cfg(target_arch = "x86_64")]
+const OWN: &[Abi] = X86_64;
+#[cfg(target_arch = "aarch64")]
+const OWN: &[Abi] = AARCH64;
 
 /// Classic BPF (`include/uapi/linux/bpf_common.h`, `filter.h`).
 mod code {
@@ -62,7 +69,7 @@ const DM_TYPE: u32 = 0xfd00;
 
 /// Installs the filter, then tries it.
 pub(super) fn refuse_device_mapper() -> Result<(), Failure> {
-    sys::install_filter(&program()).or_fail(Code::SystemCallFilter, "seccomp")?;
+    sys::install_filter(&program(OWN)).or_fail(Code::SystemCallFilter, "seccomp")?;
     let control =
         std::fs::File::open("/dev/mapper/control").or_fail(Code::SystemCallFilter, "control device")?;
     match refused_for(&control) {
@@ -81,10 +88,10 @@ fn refused_for(file: &std::fs::File) -> bool {
     error.and_then(|error| rustix::io::Errno::from_io_error(&error)) == Some(rustix::io::Errno::PERM)
 }
 
-fn program() -> Vec<Instruction> {
+fn program(abis: &[Abi]) -> Vec<Instruction> {
     let op = |code, value| Instruction { code, if_true: 0, if_false: 0, value };
     let mut program = vec![op(code::LOAD, at::ARCH)];
-    for abi in ABIS {
+    for abi in abis {
         let body = body(abi);
         // Skips this architecture's part; it is far shorter than a jump can be.
         let skip = u8::try_from(body.len()).unwrap_or(u8::MAX);
@@ -131,7 +138,7 @@ mod tests {
     use super::*;
 
     /// The kernel's interpretation of the instructions used here.
-    fn run(arch: u32, number: u32, request: u64) -> u32 {
+    fn run(abis: &[Abi], arch: u32, number: u32, request: u64) -> u32 {
         let mut data = Vec::new();
         data.extend_from_slice(&number.to_le_bytes());
         data.extend_from_slice(&arch.to_le_bytes());
@@ -139,7 +146,7 @@ mod tests {
         data.extend_from_slice(&3u64.to_le_bytes());
         data.extend_from_slice(&request.to_le_bytes());
         data.resize(64, 0);
-        let program = program();
+        let program = program(abis);
         let (mut at, mut word) = (0, 0);
         loop {
             let Instruction { code, if_true, if_false, value } = program[at];
@@ -158,15 +165,19 @@ mod tests {
         }
     }
 
+    const KERNELS: [&[Abi]; 2] = [X86_64, AARCH64];
+
     #[test]
     fn every_abis_device_mapper_ioctl_is_refused_and_nothing_else() {
-        for abi in ABIS {
-            for number in 0..600u32 {
-                for flag in [0, abi.ignored] {
-                    let ioctl = abi.ioctl.contains(&number);
-                    let expected = if ioctl { REFUSE } else { ALLOW };
-                    assert_eq!(run(abi.arch, number | flag, 0xc138_fd09), expected, "{number}");
-                    assert_eq!(run(abi.arch, number | flag, 0x5401), ALLOW, "{number}");
+        for abis in KERNELS {
+            for abi in abis {
+                for number in 0..600u32 {
+                    for flag in [0, abi.ignored] {
+                        let expected = if abi.ioctl.contains(&number) { REFUSE } else { ALLOW };
+                        let run = |request| run(abis, abi.arch, number | flag, request);
+                        assert_eq!(run(0xc138_fd09), expected, "{:#x} {number}", abi.arch);
+                        assert_eq!(run(0x5401), ALLOW, "{:#x} {number}", abi.arch);
+                    }
                 }
             }
         }
@@ -174,19 +185,28 @@ mod tests {
 
     #[test]
     fn only_the_low_half_of_the_request_counts() {
-        let Abi { arch, ioctl, .. } = ABIS[0];
-        for high in [0, 0xffff_ffff_0000_0000, 0xfd00_0000_0000] {
-            assert_eq!(run(arch, ioctl[0], high | 0x0000_fd00), REFUSE);
-            assert_eq!(run(arch, ioctl[0], high | 0x00fd_5400), ALLOW);
-        }
-        for command in 0..=0xff {
-            assert_eq!(run(arch, ioctl[0], 0xfd00 | command), REFUSE);
+        for abis in KERNELS {
+            for Abi { arch, ioctl, .. } in abis {
+                let run = |request| run(abis, *arch, ioctl[0], request);
+                for high in [0, 0xffff_ffff_0000_0000, 0xfd00_0000_0000] {
+                    assert_eq!(run(high | 0x0000_fd00), REFUSE);
+                    assert_eq!(run(high | 0x00fd_5400), ALLOW);
+                }
+                for command in 0..=0xff {
+                    assert_eq!(run(0xfd00 | command), REFUSE);
+                }
+            }
         }
     }
 
     #[test]
     fn unknown_ways_into_the_kernel_are_closed() {
-        assert_eq!(run(0x8000_0016, 54, 0), KILL);
+        // Those of the other architecture, and s390x's.
+        for (abis, others) in [(X86_64, AARCH64), (AARCH64, X86_64)] {
+            for arch in others.iter().map(|abi| abi.arch).chain([0x8000_0016]) {
+                assert_eq!(run(abis, arch, 54, 0), KILL, "{arch:#x}");
+            }
+        }
     }
 
     #[test]
@@ -197,7 +217,7 @@ mod tests {
             rustix::thread::set_no_new_privs(true).unwrap();
             let file = std::fs::File::open("/dev/null").unwrap();
             let before = refused_for(&file);
-            sys::install_filter(&program()).unwrap();
+            sys::install_filter(&program(OWN)).unwrap();
             (before, refused_for(&file), std::fs::read("/proc/self/stat").is_ok())
         });
         assert_eq!(outcome.join().unwrap(), (false, true, true));
