@@ -14,6 +14,7 @@ say() { printf 'setup: %s\n' "$*"; }
 # 1. Debian packages: what the builder's tests use as oracles, what boots, what compiles.
 packages=(
   qemu-system-x86 ovmf                                  # boots
+  qemu-system-arm qemu-efi-aarch64                      # boots of arm64
   mmdebstrap                                            # a real Debian system, to be carved
   erofs-utils cryptsetup-bin fsverity                   # oracles: root file system, dm-verity, fs-verity
   gdisk fdisk dosfstools mtools e2fsprogs               # oracles: disk, ESP
@@ -21,6 +22,7 @@ packages=(
   busybox-static cpio kmod xz-utils zstd                # guests
   faketime                                              # builds on another day
   gcc libc6-dev musl-tools                              # guest programs, C parts of dependencies
+  gcc-aarch64-linux-gnu libc6-dev-arm64-cross           # guest programs of arm64
   python3 python3-pefile binutils                       # oracles: PE, ukify
   jq                                                    # oracle: manifest and list of files
   u-boot-tools device-tree-compiler                     # oracles: FIT, device trees
@@ -40,15 +42,15 @@ if [ ${#missing[@]} -gt 0 ]; then
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
 fi
 
-# 2. Rust: the static target that stage0 and the guest programs are built for.
-if command -v rustup >/dev/null; then
-  if ! rustup target list --installed 2>/dev/null | grep -qx x86_64-unknown-linux-musl; then
-    say "adding the Rust target x86_64-unknown-linux-musl"
-    rustup -q target add x86_64-unknown-linux-musl || say "rustup could not add it: stage0 and guest programs will not build"
+# 2. Rust: the static targets that stage0 is built for.
+for target in x86_64-unknown-linux-musl aarch64-unknown-linux-musl; do
+  if ! command -v rustup >/dev/null; then
+    say "no rustup here: see that the target $target is installed"
+  elif ! rustup target list --installed 2>/dev/null | grep -qx "$target"; then
+    say "adding the Rust target $target"
+    rustup -q target add "$target" || say "rustup could not add it: graven will carry no stage0 for it"
   fi
-else
-  say "no rustup here: see that the target x86_64-unknown-linux-musl is installed"
-fi
+done
 if ! command -v cargo-deny >/dev/null; then
   say "installing cargo-deny"
   cargo install --quiet --locked cargo-deny || say "cargo-deny could not be installed: tests/run.sh will say that it is missing"
@@ -67,10 +69,14 @@ fi
 mkdir -p "$debs"
 have() { compgen -G "$debs/$1" >/dev/null; }
 parts_here() {
-  have 'linux-binary-7.3*-amd64_*_amd64.deb' && have 'linux-modules-7.3*-amd64_*_amd64.deb' &&
-    have 'linux-base-7.3*-amd64_*_amd64.deb' && have 'linux-binary-7.3*-cloud-amd64_*_amd64.deb' &&
-    have 'linux-base-7.3*-cloud-amd64_*_amd64.deb' && have 'linux-modules-7.3*-cloud-amd64_*_amd64.deb' &&
-    have 'systemd-boot-efi_*_amd64.deb' && have 'busybox-static_*_amd64.deb'
+  local arch
+  have 'linux-binary-7.3*-cloud-amd64_*_amd64.deb' && have 'linux-base-7.3*-cloud-amd64_*_amd64.deb' &&
+    have 'linux-modules-7.3*-cloud-amd64_*_amd64.deb' || return 1
+  for arch in amd64 arm64; do
+    have "linux-binary-7.3*+deb13-${arch}_*_$arch.deb" && have "linux-modules-7.3*+deb13-${arch}_*_$arch.deb" &&
+      have "linux-base-7.3*+deb13-${arch}_*_$arch.deb" && have "systemd-boot-efi_*_$arch.deb" &&
+      have "busybox-static_*_$arch.deb" || return 1
+  done
 }
 
 # The first Debian mirror among apt's sources, deb822 or one line each.
@@ -99,7 +105,7 @@ use_private_apt() {
   options=(
     -qq -o "Dir::Etc::sourcelist=$list" -o Dir::Etc::sourceparts=/dev/null
     -o "Dir::State=$apt/state" -o "Dir::State::lists=$apt/state/lists" -o "Dir::State::status=$apt/state/status"
-    -o "Dir::Cache=$apt/cache" -o APT::Architecture=amd64 -o APT::Architectures=amd64 -o APT::Sandbox::User=root
+    -o "Dir::Cache=$apt/cache" -o APT::Architecture=amd64 -o APT::Architectures=amd64,arm64 -o APT::Sandbox::User=root
   )
   say "reading trixie and trixie-backports from $mirror"
   apt-get "${options[@]}" update
@@ -111,19 +117,23 @@ need_mirror() {
 
 fetch_parts() {
   use_private_apt
-  # The newest 7.3 of a flavour, by version number: "" is the generic one.
+  # The newest 7.3 of a flavour, by version number.
   newest() {
-    apt-cache "${options[@]}" --names-only search '^linux-binary-7\.3[0-9.]*\+deb13-'"$1"'amd64$' |
-      awk '{print $1}' | sort -V | tail -n 1
+    local name
+    name=$(apt-cache "${options[@]}" --names-only search '^linux-binary-7\.3[0-9.]*\+deb13-'"$1"'$' |
+      awk '{print $1}' | sort -V | tail -n 1)
+    [ -n "$name" ] || { say "no linux-binary-7.3*-$1 in trixie-backports of $mirror" >&2; exit 3; }
+    echo "${name#linux-binary-}"
   }
-  local generic cloud version
-  generic=$(newest "")
-  cloud=$(newest cloud-)
-  [ -n "$generic" ] && [ -n "$cloud" ] || { say "no linux-binary-7.3* in trixie-backports of $mirror"; exit 3; }
-  version=${generic#linux-binary-}
-  say "fetching $generic and $cloud with their modules, systemd-boot-efi, busybox-static"
-  (cd "$debs" && apt-get "${options[@]}" download "$generic" "linux-modules-$version" "linux-base-$version" \
-    "$cloud" "linux-base-${cloud#linux-binary-}" "linux-modules-${cloud#linux-binary-}" systemd-boot-efi busybox-static)
+  local flavour arch version wanted=()
+  for flavour in amd64 cloud-amd64 arm64; do
+    arch=${flavour##*-}
+    version=$(newest "$flavour")
+    wanted+=("linux-binary-$version:$arch" "linux-modules-$version:$arch" "linux-base-$version:$arch")
+  done
+  for arch in amd64 arm64; do wanted+=("systemd-boot-efi:$arch" "busybox-static:$arch"); done
+  say "fetching ${wanted[*]}"
+  (cd "$debs" && apt-get "${options[@]}" download "${wanted[@]}")
 }
 parts_here || fetch_parts
 
@@ -190,10 +200,11 @@ fi
 # 8. Where recipes/minimal looks for them: one version of each, so nothing is left to a pattern.
 inputs=recipes/minimal/inputs
 mkdir -p "$inputs"
-newest_deb() { compgen -G "$debs/$1" | grep -vE -- '-(cloud|rt)-amd64_' | sort -V | tail -n 1; }
+newest_deb() { compgen -G "$debs/$1" | sort -V | tail -n 1; }
 wanted=()
-for pattern in 'linux-binary-7.3*' 'linux-modules-7.3*' 'linux-base-7.3*' 'systemd-boot-efi_*' 'busybox-static_*'; do
-  wanted+=("$(newest_deb "$pattern")")
+for arch in amd64 arm64; do
+  for part in binary modules base; do wanted+=("$(newest_deb "linux-$part-7.3*+deb13-${arch}_*")"); done
+  wanted+=("$(newest_deb "systemd-boot-efi_*_$arch.deb")" "$(newest_deb "busybox-static_*_$arch.deb")")
 done
 for old in "$inputs"/*.deb; do
   [ -e "$old" ] || continue
