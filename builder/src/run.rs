@@ -1,16 +1,20 @@
 //! Boots an image in QEMU as a machine with UEFI Secure Boot would.
 //!
-//! The firmware is Debian's OVMF with SMM, its variable store a fresh copy with our certificates enrolled for each
-//! run. The image is opened as a snapshot: a run never changes it unless [`Machine::writable`] asks.
+//! The firmware is Debian's OVMF with SMM, or its AAVMF for arm64; its variable store is a fresh one with our
+//! certificates enrolled for each run. The image is opened as a snapshot: a run never changes it unless [`Machine::writable`] asks.
 
 mod machine;
+mod platform;
 mod variables;
 
 use std::io;
 use std::path::PathBuf;
 
+use graven_targets::Arch;
+
 pub use self::machine::{Bus, Machine, Running};
-pub use self::variables::{Enrolment, enrol};
+pub use self::platform::Platform;
+pub use self::variables::{Enrolment, blank, enrol};
 
 /// Why no machine runs.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +27,10 @@ pub enum RunError {
         /// Debian packages that bring it.
         packages: &'static str,
     },
-    /// The firmware's variable store is not as OVMF has it.
+    /// An architecture that no machine here has.
+    #[error("QEMU has no {0} machine with UEFI Secure Boot that graven knows to start")]
+    NoMachine(Arch),
+    /// The firmware's variable store is not as EDK2 has it.
     #[error("variable store {}: {problem}", .path.display())]
     Variables {
         /// The store's template.

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// The boards that ship, by name.
-const BOARDS: [(&str, &str); 2] = [
+const BOARDS: [(&str, &str); 4] = [
+    ("arm64-uefi", include_str!("../boards/arm64-uefi.toml")),
+    ("qemu-arm64-uefi", include_str!("../boards/qemu-arm64-uefi.toml")),
     ("qemu-x86_64", include_str!("../boards/qemu-x86_64.toml")),
     ("x86_64-uefi", include_str!("../boards/x86_64-uefi.toml")),
 ];

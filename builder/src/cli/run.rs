@@ -1,12 +1,15 @@
 //! `graven run`.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use graven::deliver::DISK;
-use graven::run::{Bus, Enrolment, Machine, RunError};
+use graven::run::{Bus, Enrolment, Machine, Platform, RunError};
 use graven_boot::enrol::certificate_list;
 use graven_boot::x509::Certificate;
+use graven_image::gpt::Table;
+use graven_verify::Layout;
 use uuid::{Uuid, uuid};
 
 use super::{Failure, Outcome, Status};
@@ -71,8 +74,11 @@ impl From<RunError> for Failure {
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let image = disk_of(&arguments.image);
-    let mut machine =
-        Machine::new(&image).memory_mib(arguments.memory).cpus(arguments.cpus).arguments(&arguments.qemu);
+    let mut machine = Machine::new(&image)
+        .platform(platform(&image)?)
+        .memory_mib(arguments.memory)
+        .cpus(arguments.cpus)
+        .arguments(&arguments.qemu);
     machine = machine.bus(arguments.bus.into());
     if arguments.network {
         machine = machine.network();
@@ -106,6 +112,19 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
 }
 
+/// The machine for an image, by the types of its partitions.
+fn platform(image: &Path) -> Result<Platform, Failure> {
+    let disk = File::open(image)
+        .with_context(|| image.display().to_string())
+        .map_err(Status::Environment.because())?;
+    let layout = Table::read(&disk)
+        .map_err(anyhow::Error::from)
+        .and_then(|table| Ok(Layout::of(&table)?))
+        .with_context(|| format!("{}: which machine it is for cannot be told", image.display()))
+        .map_err(Status::Usage.because())?;
+    Ok(Platform::of(layout.arch)?)
+}
+
 /// The certificate as PK, KEK and db: nothing else boots, nobody else can change that.
 fn enrolment(certificate: &Certificate) -> Result<Enrolment, Failure> {
     let list = certificate_list(OWNER, certificate).map_err(Status::Usage.because())?;
@@ -113,6 +132,6 @@ fn enrolment(certificate: &Certificate) -> Result<Enrolment, Failure> {
 }
 
 /// The disk image, given itself or by its folder.
-pub(crate) fn disk_of(given: &std::path::Path) -> PathBuf {
+pub(crate) fn disk_of(given: &Path) -> PathBuf {
     if given.is_dir() { given.join(DISK) } else { given.to_owned() }
 }

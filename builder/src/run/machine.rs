@@ -6,18 +6,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
-use super::{Enrolment, RunError, enrol};
-
-const QEMU: &str = "qemu-system-x86_64";
-const MACHINE: &str = "q35,smm=on";
-const CPU: &str = "max";
-const QEMU_PACKAGE: &str = "qemu-system-x86";
-/// Where Debian and its derivatives keep OVMF with SMM and 4 MiB of flash: code, and the empty variable store.
-const FIRMWARE: [(&str, &str); 2] = [
-    ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-    ("/usr/share/edk2/x64/OVMF_CODE.secboot.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
-];
-const FIRMWARE_PACKAGE: &str = "ovmf";
+use super::platform::VariableStore;
+use super::variables::{FLASH_BYTES, blank};
+use super::{Enrolment, Platform, RunError, enrol};
 
 /// How a machine's disks are attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,10 +33,10 @@ impl Bus {
     }
 }
 
-/// An x86-64 machine that boots an image: q35 with SMM, UEFI Secure Boot capable firmware, disks on a bus of choice, serial console,
-/// no network.
+/// A machine that boots an image: UEFI Secure Boot capable firmware, disks on a bus of choice, serial console, no network.
 #[derive(Debug, Clone)]
 pub struct Machine {
+    platform: Platform,
     image: PathBuf,
     writable: bool,
     more_disks: Vec<PathBuf>,
@@ -58,10 +49,11 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// With 1 GiB of memory, two processors, and nothing enrolled: the firmware is in setup mode and boots anything.
+    /// For x86-64, with 1 GiB of memory, two processors, and nothing enrolled: the firmware is in setup mode and boots anything.
     #[must_use]
     pub fn new(image: impl Into<PathBuf>) -> Self {
         Self {
+            platform: Platform::default(),
             image: image.into(),
             writable: false,
             more_disks: Vec::new(),
@@ -72,6 +64,13 @@ impl Machine {
             network: false,
             arguments: Vec::new(),
         }
+    }
+
+    /// Another architecture's machine.
+    #[must_use]
+    pub fn platform(mut self, platform: Platform) -> Self {
+        self.platform = platform;
+        self
     }
 
     /// Enrols certificates and turns Secure Boot on.
@@ -133,10 +132,10 @@ impl Machine {
     /// Runs it on this process's own terminal until it powers off, resets or is ended (Ctrl-A X).
     ///
     /// # Errors
-    /// [`RunError::Missing`] where QEMU or OVMF is not installed; an image that cannot be read.
+    /// [`RunError::Missing`] where QEMU or the firmware is not installed; an image that cannot be read.
     pub fn run(&self) -> Result<ExitStatus, RunError> {
         let (mut command, _folder) = self.command()?;
-        command.status().map_err(start_error)
+        command.status().map_err(|source| self.start_error(source))
     }
 
     /// Starts it with its serial console on two pipes.
@@ -146,25 +145,29 @@ impl Machine {
     pub fn spawn(&self) -> Result<Running, RunError> {
         let (mut command, folder) = self.command()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let child = command.spawn().map_err(start_error)?;
+        let child = command.spawn().map_err(|source| self.start_error(source))?;
         Ok(Running { child, _folder: folder })
     }
 
     /// QEMU's command line, and the folder that its variable store lies in, which must outlive it.
     fn command(&self) -> Result<(Command, tempfile::TempDir), RunError> {
-        let (code, template) = firmware()?;
+        let platform = self.platform;
+        let (code, store) = platform.firmware()?;
         let folder = tempfile::Builder::new()
             .prefix("graven-run-")
             .tempdir()
             .map_err(|source| RunError::Io { doing: "making a temporary folder", source })?;
         let variables = folder.path().join("variables.fd");
-        self.write_variables(&template, &variables)?;
+        self.write_variables(&store, &variables)?;
 
-        let mut command = Command::new(QEMU);
-        let accelerator = if kvm_is_usable() { "kvm" } else { "tcg,thread=multi" };
-        command.args(["-machine", MACHINE, "-accel", accelerator, "-cpu", CPU]);
+        let mut command = Command::new(platform.qemu());
+        let (accelerator, processor) = match kvm_is_usable(platform) {
+            true => ("kvm", platform.processor().virtualised),
+            false => ("tcg,thread=multi", platform.processor().emulated),
+        };
+        command.args(["-machine", platform.machine(), "-accel", accelerator, "-cpu", processor]);
         command.args(["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
-        command.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+        command.args(platform.arguments(self.bus));
         command.arg("-drive").arg(drive("if=pflash,unit=0,readonly=on", &code));
         command.arg("-drive").arg(drive("if=pflash,unit=1", &variables));
         for (number, disk) in std::iter::once(&self.image).chain(&self.more_disks).enumerate() {
@@ -189,16 +192,36 @@ impl Machine {
         Ok((command, folder))
     }
 
-    fn write_variables(&self, template: &Path, to: &Path) -> Result<(), RunError> {
-        let read = fs::read(template)
-            .map_err(|source| RunError::Io { doing: "reading OVMF's variable store", source });
-        let variables = match &self.enrolment {
-            None => read?,
-            Some(enrolment) => enrol(&read?, enrolment)
-                .map_err(|problem| RunError::Variables { path: template.to_owned(), problem })?,
+    fn write_variables(&self, store: &VariableStore, to: &Path) -> Result<(), RunError> {
+        let (path, template, bytes) = match store {
+            VariableStore::Template(path) => {
+                let template = fs::read(path).map_err(|source| RunError::Io {
+                    doing: "reading the firmware's variable store",
+                    source,
+                })?;
+                let bytes = template.len() as u64;
+                (path.as_path(), template, bytes)
+            }
+            VariableStore::Blank => (to, blank(), FLASH_BYTES),
         };
-        fs::write(to, variables)
+        let variables = match &self.enrolment {
+            None => template,
+            Some(enrolment) => enrol(&template, enrolment)
+                .map_err(|problem| RunError::Variables { path: path.to_owned(), problem })?,
+        };
+        File::create(to)
+            .and_then(|mut file| file.write_all(&variables).and_then(|()| file.set_len(bytes)))
             .map_err(|source| RunError::Io { doing: "writing the machine's variable store", source })
+    }
+
+    fn start_error(&self, source: io::Error) -> RunError {
+        match source.kind() {
+            io::ErrorKind::NotFound => RunError::Missing {
+                what: self.platform.qemu().into(),
+                packages: self.platform.qemu_package(),
+            },
+            _ => RunError::Io { doing: "starting QEMU", source },
+        }
     }
 }
 
@@ -239,33 +262,14 @@ impl Drop for Running {
     }
 }
 
-fn firmware() -> Result<(PathBuf, PathBuf), RunError> {
-    let here =
-        FIRMWARE.iter().find(|(code, variables)| Path::new(code).exists() && Path::new(variables).exists());
-    match here {
-        Some((code, variables)) => Ok((code.into(), variables.into())),
-        None => Err(RunError::Missing {
-            what: "UEFI firmware with Secure Boot (OVMF_CODE_4M.secboot.fd)".into(),
-            packages: FIRMWARE_PACKAGE,
-        }),
-    }
-}
-
-fn start_error(source: io::Error) -> RunError {
-    match source.kind() {
-        io::ErrorKind::NotFound => RunError::Missing { what: QEMU.into(), packages: QEMU_PACKAGE },
-        _ => RunError::Io { doing: "starting qemu-system-x86_64", source },
-    }
-}
-
 /// Whether hardware virtualisation can carry this machine: `/dev/kvm` may be there and yet know no SMM, or not let
 /// QEMU set a processor up. QEMU itself is asked, with a machine that stops before its first instruction.
-fn kvm_is_usable() -> bool {
+fn kvm_is_usable(platform: Platform) -> bool {
     if File::options().read(true).write(true).open("/dev/kvm").is_err() {
         return false;
     }
-    let mut command = Command::new(QEMU);
-    command.args(["-machine", MACHINE, "-accel", "kvm", "-cpu", CPU]);
+    let mut command = Command::new(platform.qemu());
+    command.args(["-machine", platform.machine(), "-accel", "kvm", "-cpu", platform.processor().virtualised]);
     command.args(["-nodefaults", "-display", "none", "-m", "64", "-S", "-monitor", "stdio"]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let Ok(mut child) = command.spawn() else { return false };

@@ -91,7 +91,52 @@ const AUTHENTICATED: u32 = 0x27;
 const ENROLLED_AT: [u8; 16] = [0xda, 0x07, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const NEVER: [u8; 16] = [0; 16];
 
-/// A copy of `template` (an empty store: OVMF's `OVMF_VARS_4M.fd`) in which PK, KEK and db are enrolled and Secure Boot is
+/// Bytes of the flash that QEMU's arm64 machine keeps variables in.
+pub(super) const FLASH_BYTES: u64 = 64 << 20;
+/// Bytes of one of its blocks, and of each of the three parts of EDK2's volume: variables, working block, spare block
+/// (`ArmVirtPkg/ArmVirtQemu.dsc`, `PcdFlashNvStorage…Size`).
+const BLOCK_BYTES: u32 = 256 << 10;
+const PARTS: u32 = 3;
+/// `EFI_FVB2_…`: readable and writable, both enabled, sticky, memory-mapped, erased to ones.
+const VOLUME_ATTRIBUTES: u32 = 0x0e36;
+
+/// An empty store as AAVMF makes it where it finds none: the beginning of the flash, the rest of which is zeros.
+#[must_use]
+pub fn blank() -> Vec<u8> {
+    let blocks = u32::try_from(FLASH_BYTES).unwrap_or(u32::MAX) / BLOCK_BYTES;
+    let block_map = [blocks, BLOCK_BYTES, 0, 0].map(U32::new);
+    let header_length = size_of::<VolumeHeader>() + size_of_val(&block_map);
+    let mut volume = VolumeHeader {
+        zero_vector: [0; 16],
+        file_system: SYSTEM_NV_DATA.to_bytes_le(),
+        length: U64::from(u64::from(PARTS * BLOCK_BYTES)),
+        signature: *b"_FVH",
+        attributes: VOLUME_ATTRIBUTES.into(),
+        header_length: U16::new(header_length as u16),
+        checksum: 0.into(),
+        ext_header_offset: 0.into(),
+        reserved: 0,
+        revision: 2,
+    };
+    // The header's 16-bit words add up to zero.
+    let words = [volume.as_bytes(), block_map.as_bytes()].concat();
+    let sum = words
+        .chunks_exact(2)
+        .fold(0u16, |sum, word| sum.wrapping_add(u16::from_le_bytes([word[0], word[1]])));
+    volume.checksum = sum.wrapping_neg().into();
+    let store = StoreHeader {
+        signature: AUTHENTICATED_VARIABLES.to_bytes_le(),
+        size: U32::new(BLOCK_BYTES - header_length as u32),
+        format: 0x5a,
+        state: 0xfe,
+        reserved: [0; 6],
+    };
+    let mut bytes = [volume.as_bytes(), block_map.as_bytes(), store.as_bytes()].concat();
+    bytes.resize((PARTS * BLOCK_BYTES) as usize, ERASED);
+    bytes
+}
+
+/// A copy of `template` (an empty store: OVMF's `OVMF_VARS_4M.fd`, or [`blank`]) in which PK, KEK and db are enrolled and Secure Boot is
 /// on.
 ///
 /// # Errors
@@ -181,6 +226,17 @@ mod tests {
 
     fn enrolment() -> Enrolment {
         Enrolment { pk: vec![1; 30], kek: vec![2; 31], db: vec![3; 32] }
+    }
+
+    #[test]
+    fn a_blank_store_is_headed_as_the_firmware_heads_its_own() {
+        // Made by AAVMF itself and then filled by the package's maintainers.
+        let theirs =
+            std::fs::read("/usr/share/AAVMF/AAVMF_VARS.ms.fd").expect("the qemu-efi-aarch64 package");
+        let headers = size_of::<VolumeHeader>() + 16 + size_of::<StoreHeader>();
+        assert_eq!(theirs.len() as u64, FLASH_BYTES);
+        assert_eq!(blank()[..headers], theirs[..headers]);
+        assert!(enrol(&blank(), &enrolment()).is_ok());
     }
 
     #[test]
