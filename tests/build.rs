@@ -1,20 +1,32 @@
-//! Compiles the attack programs that go into test images: one static program.
+//! Compiles the attack programs that go into test images: static ones, for each processor that is attacked.
 
 use std::path::Path;
 use std::process::Command;
 
+/// The environment variable that names a program, its compiler, the compiler's words, its sources.
+type Program = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
+const ATTACK: &[&str] = &["attack", "execution", "loading", "policy", "devicemapper"];
+const PROGRAMS: [Program; 3] = [
+    ("GRAVEN_ATTACK_X86_64", "gcc", &[], ATTACK),
+    ("GRAVEN_ATTACK_ARM64", "aarch64-linux-gnu-gcc", &[], ATTACK),
+    ("GRAVEN_ATTACK_ARM32", "arm-linux-gnueabihf-gcc", &["-nostdlib"], &["attack32"]),
+];
+
 fn main() {
     let folder = Path::new("src/guest");
     println!("cargo::rerun-if-changed={}", folder.display());
-    let sources = ["attack", "execution", "loading", "policy", "devicemapper"]
-        .map(|name| folder.join(name).with_extension("c"));
-    let program = Path::new(&std::env::var_os("OUT_DIR").expect("cargo sets it")).join("attack");
-    let status = Command::new("gcc")
-        .args(["-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
-        .arg(&program)
-        .args(&sources)
-        .status()
-        .expect("gcc must be there: run tests/setup.sh");
-    assert!(status.success(), "gcc could not compile {}: {status}", folder.display());
-    println!("cargo::rustc-env=GRAVEN_ATTACK={}", program.display());
+    let out = std::env::var_os("OUT_DIR").expect("cargo sets it");
+    for (name, compiler, words, sources) in PROGRAMS {
+        let program = Path::new(&out).join(name);
+        let status = Command::new(compiler)
+            .args(["-static", "-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+            .arg(&program)
+            .args(words)
+            .args(sources.iter().map(|source| folder.join(source).with_extension("c")))
+            .status()
+            .unwrap_or_else(|error| panic!("{compiler}: {error}: run tests/setup.sh"));
+        assert!(status.success(), "{compiler} could not compile {sources:?}: {status}");
+        println!("cargo::rustc-env={name}={}", program.display());
+    }
 }

@@ -22,7 +22,7 @@ packages=(
   busybox-static cpio kmod xz-utils zstd                # guests
   faketime                                              # builds on another day
   gcc libc6-dev musl-tools                              # guest programs, C parts of dependencies
-  gcc-aarch64-linux-gnu libc6-dev-arm64-cross           # guest programs of arm64
+  gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf  # guest programs of arm64, and of its 32-bit side
   python3 python3-pefile binutils                       # oracles: PE, ukify
   jq                                                    # oracle: manifest and list of files
   u-boot-tools device-tree-compiler                     # oracles: FIT, device trees
@@ -66,17 +66,19 @@ if ! [ -x "$venv/bin/virt-fw-vars" ] || ! [ -d "$(echo "$venv"/lib/python3*/site
 fi
 
 # 4. The parts of an image: Debian's kernel, stub and busybox, from the mirror that this machine's apt uses.
-mkdir -p "$debs"
+# arm64's lie in a folder of their own: what looks for a package by its name alone means the building machine's.
+mkdir -p "$debs/arm64"
 have() { compgen -G "$debs/$1" >/dev/null; }
-parts_here() {
-  local arch
-  have 'linux-binary-7.3*-cloud-amd64_*_amd64.deb' && have 'linux-base-7.3*-cloud-amd64_*_amd64.deb' &&
-    have 'linux-modules-7.3*-cloud-amd64_*_amd64.deb' || return 1
-  for arch in amd64 arm64; do
-    have "linux-binary-7.3*+deb13-${arch}_*_$arch.deb" && have "linux-modules-7.3*+deb13-${arch}_*_$arch.deb" &&
-      have "linux-base-7.3*+deb13-${arch}_*_$arch.deb" && have "systemd-boot-efi_*_$arch.deb" &&
-      have "busybox-static_*_$arch.deb" || return 1
+# have_parts FOLDER FLAVOUR
+have_parts() {
+  local name
+  for name in {linux-binary,linux-modules,linux-base}-7.3\*+deb13-"$2" systemd-boot-efi busybox-static; do
+    have "$1/${name}_*.deb" || return 1
   done
+}
+parts_here() {
+  have_parts . amd64 && have_parts . cloud-amd64 && have_parts arm64 arm64 &&
+    have 'arm64/u-boot-rockchip_*.deb' && have 'arm64/u-boot-mvebu_*.deb'
 }
 
 # The first Debian mirror among apt's sources, deb822 or one line each.
@@ -125,15 +127,19 @@ fetch_parts() {
     [ -n "$name" ] || { say "no linux-binary-7.3*-$1 in trixie-backports of $mirror" >&2; exit 3; }
     echo "${name#linux-binary-}"
   }
-  local flavour arch version wanted=()
-  for flavour in amd64 cloud-amd64 arm64; do
-    arch=${flavour##*-}
-    version=$(newest "$flavour")
-    wanted+=("linux-binary-$version:$arch" "linux-modules-$version:$arch" "linux-base-$version:$arch")
-  done
-  for arch in amd64 arm64; do wanted+=("systemd-boot-efi:$arch" "busybox-static:$arch"); done
-  say "fetching ${wanted[*]}"
-  (cd "$debs" && apt-get "${options[@]}" download "${wanted[@]}")
+  # fetch FOLDER ARCHITECTURE FLAVOURS PACKAGES: kernels of these flavours, and these packages.
+  fetch() {
+    local flavour version wanted=()
+    for flavour in $3; do
+      version=$(newest "$flavour")
+      wanted+=("linux-binary-$version:$2" "linux-modules-$version:$2" "linux-base-$version:$2")
+    done
+    for package in $4; do wanted+=("$package:$2"); done
+    say "fetching ${wanted[*]}"
+    (cd "$1" && apt-get "${options[@]}" download "${wanted[@]}")
+  }
+  fetch "$debs" amd64 "amd64 cloud-amd64" "systemd-boot-efi busybox-static"
+  fetch "$debs/arm64" arm64 arm64 "systemd-boot-efi busybox-static u-boot-rockchip u-boot-mvebu"
 }
 parts_here || fetch_parts
 
@@ -202,9 +208,9 @@ inputs=recipes/minimal/inputs
 mkdir -p "$inputs"
 newest_deb() { compgen -G "$debs/$1" | sort -V | tail -n 1; }
 wanted=()
-for arch in amd64 arm64; do
-  for part in binary modules base; do wanted+=("$(newest_deb "linux-$part-7.3*+deb13-${arch}_*")"); done
-  wanted+=("$(newest_deb "systemd-boot-efi_*_$arch.deb")" "$(newest_deb "busybox-static_*_$arch.deb")")
+for where in . arm64; do
+  for part in binary modules base; do wanted+=("$(newest_deb "$where/linux-$part-7.3*+deb13-a??64_*")"); done
+  wanted+=("$(newest_deb "$where/systemd-boot-efi_*")" "$(newest_deb "$where/busybox-static_*")")
 done
 for old in "$inputs"/*.deb; do
   [ -e "$old" ] || continue

@@ -9,6 +9,7 @@ use graven::run::{Enrolment, Machine};
 use graven_boot::enrol::certificate_list;
 use graven_boot::x509::Certificate;
 
+use crate::emulated::Emulated;
 use crate::inputs;
 
 /// The `graven` program of this very source, built on first use in the profile of the tests.
@@ -102,17 +103,25 @@ pub fn try_build(recipe: &Path, out: &Path, keys: &Path, more: &[&str]) -> Outpu
     command.output().expect("graven can be started")
 }
 
-/// `recipes/minimal`, built once for all tests of a process: its output folder.
+/// `recipes/minimal` for `qemu-x86_64`, built once for all tests of a process: its output folder.
 pub fn minimal() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let out = scratch().join("minimal");
-        build(&inputs::project().join("recipes/minimal"), &out, &[]);
-        out
-    })
+    IMAGE.get_or_init(|| build_minimal(Emulated::X86_64))
 }
 
-/// A machine with the disk of this output folder and [`keys`]' db certificate enrolled as PK, KEK and db.
+/// The same for `qemu-arm64-uefi`.
+pub fn minimal_arm64() -> &'static Path {
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    IMAGE.get_or_init(|| build_minimal(Emulated::Arm64))
+}
+
+fn build_minimal(on: Emulated) -> PathBuf {
+    let out = scratch().join(format!("minimal-{}", on.target()));
+    build(&inputs::project().join("recipes/minimal"), &out, &["--target", on.target()]);
+    out
+}
+
+/// A machine for x86-64 with the disk of this output folder and [`keys`]' db certificate enrolled as PK, KEK and db.
 pub fn machine(out: &Path) -> Machine {
     machine_trusting(out, keys())
 }

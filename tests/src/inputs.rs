@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::emulated::Emulated;
+
 /// `~/.cache/graven`.
 pub fn cache() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
@@ -10,9 +12,10 @@ pub fn cache() -> PathBuf {
     cache.expect("HOME is set").join("graven")
 }
 
-/// The newest Debian package whose file begins with `prefix` and is of the given kernel flavour, if of any.
-fn newest(prefix: &str, cloud: bool) -> PathBuf {
-    let folder = cache().join("debs");
+/// The newest Debian package in a folder of the cache whose file begins with `prefix` and is of the given kernel flavour,
+/// if of any. amd64's lie in `debs`, arm64's in `debs/arm64`.
+fn newest(folder: &str, prefix: &str, cloud: bool) -> PathBuf {
+    let folder = cache().join(folder);
     let listed = std::fs::read_dir(&folder)
         .unwrap_or_else(|e| panic!("{}: {e}: run tests/setup.sh", folder.display()));
     let mut found: Vec<String> = listed
@@ -33,22 +36,27 @@ fn numbers(name: &str) -> Vec<u64> {
 
 /// `linux-{binary,modules,base}-7.3…` of the generic flavour: `part` is `binary`, `modules` or `base`.
 pub fn kernel(part: &str) -> PathBuf {
-    newest(&format!("linux-{part}-7.3"), false)
+    newest("debs", &format!("linux-{part}-7.3"), false)
 }
 
 /// The same of the cloud flavour, which the builder must refuse: `binary`, `modules` or `base`.
 pub fn cloud_kernel(part: &str) -> PathBuf {
-    newest(&format!("linux-{part}-7.3"), true)
+    newest("debs", &format!("linux-{part}-7.3"), true)
 }
 
 /// systemd's UEFI stub.
 pub fn stub() -> PathBuf {
-    newest("systemd-boot-efi_", false)
+    newest("debs", "systemd-boot-efi_", false)
+}
+
+/// U-Boot for arm64 boards of a maker of processors: `rockchip` or `mvebu`.
+pub fn u_boot(maker: &str) -> PathBuf {
+    newest("debs/arm64", &format!("u-boot-{maker}_"), false)
 }
 
 /// Static busybox.
 pub fn busybox() -> PathBuf {
-    newest("busybox-static_", false)
+    newest("debs", "busybox-static_", false)
 }
 
 /// A file of a Debian package; `path` begins with `./`.
@@ -75,8 +83,16 @@ pub fn debian_system() -> PathBuf {
 
 /// The static attack program, to be put into a test image (anywhere on the root, mode 0755). `attack` without
 /// arguments lists what it can do.
-pub fn attack() -> PathBuf {
-    PathBuf::from(env!("GRAVEN_ATTACK"))
+pub fn attack(machine: Emulated) -> &'static Path {
+    Path::new(match machine {
+        Emulated::X86_64 => env!("GRAVEN_ATTACK_X86_64"),
+        Emulated::Arm64 => env!("GRAVEN_ATTACK_ARM64"),
+    })
+}
+
+/// What only a program for 32-bit ARM can try on arm64: `attack32 dm-version 32`.
+pub fn attack32() -> &'static Path {
+    Path::new(env!("GRAVEN_ATTACK_ARM32"))
 }
 
 /// The project's top folder.

@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod console;
+pub mod emulated;
 pub mod forge;
 pub mod guest;
 pub mod image;

@@ -1,5 +1,8 @@
 //! `recipes/minimal`, built by the program, boots under Secure Boot with its policy enforced.
 
+use std::path::Path;
+
+use graven_tests::emulated::Emulated;
 use graven_tests::guest::{BOOT, Guest};
 #[cfg(feature = "full")]
 use graven_tests::inputs;
@@ -7,9 +10,18 @@ use graven_tests::{audit, image};
 
 #[test]
 fn minimal_boots_enforced_under_secure_boot() {
-    let mut guest = Guest::start(&image::machine(image::minimal()));
+    boots_enforced(image::minimal(), Emulated::X86_64, "secureboot: Secure boot enabled");
+}
+
+#[test]
+fn minimal_boots_enforced_under_secure_boot_on_arm64() {
+    boots_enforced(image::minimal_arm64(), Emulated::Arm64, "integrity: secureboot mode enabled");
+}
+
+fn boots_enforced(out: &Path, on: Emulated, firmware_enforces: &str) {
+    let mut guest = Guest::start(&image::machine(out).platform(on.platform()));
     let log = guest.expect("minimal: up", BOOT);
-    assert!(log.contains("secureboot: Secure boot enabled"), "the firmware enforces");
+    assert!(log.contains(firmware_enforces), "the firmware enforces: {log}");
     for step in 1..=8 {
         assert!(log.contains(&format!("graven: stage0: step {step}/8 ")), "stage0 takes step {step}");
     }
@@ -29,10 +41,13 @@ fn minimal_boots_enforced_under_secure_boot() {
 #[cfg(feature = "full")]
 fn one_image_for_servers_boots_from_nvme_and_from_sata() {
     use graven::run::Bus;
-    let folder = image::folder();
-    let out = folder.path().join("out");
-    image::build(&inputs::project().join("recipes/minimal"), &out, &["--target", "x86_64-uefi"]);
-    for bus in [Bus::Nvme, Bus::Sata] {
-        Guest::start(&image::machine(&out).bus(bus)).expect("minimal: up", BOOT);
+    for (target, on) in [("x86_64-uefi", Emulated::X86_64), ("arm64-uefi", Emulated::Arm64)] {
+        let folder = image::folder();
+        let out = folder.path().join("out");
+        image::build(&inputs::project().join("recipes/minimal"), &out, &["--target", target]);
+        for bus in [Bus::Nvme, Bus::Sata] {
+            let machine = image::machine(&out).platform(on.platform()).bus(bus);
+            Guest::start(&machine).expect("minimal: up", BOOT);
+        }
     }
 }

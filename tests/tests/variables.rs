@@ -1,6 +1,6 @@
 //! Our EDK2 variable store against virt-firmware's.
 
-use graven::run::{Enrolment, enrol};
+use graven::run::{Enrolment, blank, enrol};
 use graven_tests::oracle;
 
 const TEMPLATE: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
@@ -36,19 +36,23 @@ fn the_variable_store_is_virt_fw_vars_own_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     oracle::content(oracle::python("python3"), ["-c", CERTIFICATES, &path("")]);
-    let [pk, kek, db, out] = ["pk.crt", "kek.crt", "db.crt", "vars.fd"].map(path);
-    let arguments = ["--input", TEMPLATE, "--output", &out, "--set-pk", OWNER, &pk, "--add-kek", OWNER, &kek];
-    oracle::content(
-        oracle::python("virt-fw-vars"),
-        arguments.iter().chain(&["--add-db", OWNER, &db, "--sb"]),
-    );
+    let [pk, kek, db, empty, out] = ["pk.crt", "kek.crt", "db.crt", "empty.fd", "vars.fd"].map(path);
     let der = |name: &str| list(&std::fs::read(path(name)).unwrap());
     let enrolment = Enrolment { pk: der("pk.der"), kek: der("kek.der"), db: der("db.der") };
-    let ours = enrol(&std::fs::read(TEMPLATE).unwrap(), &enrolment).unwrap();
-    let theirs = std::fs::read(&out).unwrap();
-    assert!(
-        ours == theirs,
-        "first difference at byte {:?}",
-        ours.iter().zip(&theirs).position(|(a, b)| a != b)
-    );
+    for template in [std::fs::read(TEMPLATE).unwrap(), blank()] {
+        std::fs::write(&empty, &template).unwrap();
+        let arguments =
+            ["--input", &empty, "--output", &out, "--set-pk", OWNER, &pk, "--add-kek", OWNER, &kek];
+        oracle::content(
+            oracle::python("virt-fw-vars"),
+            arguments.iter().chain(&["--add-db", OWNER, &db, "--sb"]),
+        );
+        let ours = enrol(&template, &enrolment).unwrap();
+        let theirs = std::fs::read(&out).unwrap();
+        assert!(
+            ours == theirs,
+            "first difference at byte {:?}",
+            ours.iter().zip(&theirs).position(|(a, b)| a != b)
+        );
+    }
 }

@@ -112,28 +112,47 @@ enum verdict write_device(const char *name, int argc, char **argv) {
     return report(name, "write", pwrite(fd, &byte, 1, 0) == 1 ? 0 : -1);
 }
 
+/* An ioctl by one way into the kernel; a negated error number, as the kernel answers. */
+static long ioctl_by(const char *way, long fd, long command, void *argument) {
+    long result;
+#ifdef __x86_64__
+    if (!strcmp(way, "x32"))
+        __asm__ volatile("syscall" : "=a"(result) : "a"(0x40000000L | 514), "D"(fd), "S"(command), "d"(argument)
+                         : "rcx", "r11", "memory");
+    else if (!strcmp(way, "32"))
+        __asm__ volatile("int $0x80" : "=a"(result) : "a"(54L), "b"(fd), "c"(command), "d"(argument)
+                         : "r8", "r9", "r10", "r11", "memory");
+    else
+        __asm__ volatile("syscall" : "=a"(result) : "a"(16L), "D"(fd), "S"(command), "d"(argument)
+                         : "rcx", "r11", "memory");
+#else
+    /* Only a 32-bit program gets in the 32-bit way: `attack32`. */
+    (void)way;
+    register long number __asm__("x8") = 29, first __asm__("x0") = fd, second __asm__("x1") = command;
+    register void *third __asm__("x2") = argument;
+    __asm__ volatile("svc 0" : "+r"(first) : "r"(number), "r"(second), "r"(third) : "memory");
+    result = first;
+#endif
+    return result;
+}
+
 enum verdict dm_version(const char *name, int argc, char **argv) {
     (void)argc;
     int fd = control(name);
+#ifdef __x86_64__
     /* Below 4 GiB, for the pointer of a 32-bit call. */
     struct request *request =
         mmap(NULL, sizeof *request, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     need(name, "mmap", request == MAP_FAILED ? -1 : 0);
+#else
+    static struct request room, *request = &room;
+#endif
     prepare(request, "", 0);
-    long result;
     /* The kernel looks at the lower half of the command alone. `other` is none of the device-mapper's. */
     long command = !strcmp(argv[0], "other") ? 0x5401L : (long)DM_VERSION;
     if (!strcmp(argv[0], "high"))
         command |= 0x5a5a5a5aL << 32;
-    if (!strcmp(argv[0], "64") || !strcmp(argv[0], "high") || !strcmp(argv[0], "other"))
-        __asm__ volatile("syscall" : "=a"(result) : "a"(16L), "D"((long)fd), "S"(command), "d"(request)
-                         : "rcx", "r11", "memory");
-    else if (!strcmp(argv[0], "x32"))
-        __asm__ volatile("syscall" : "=a"(result) : "a"(0x40000000L | 514), "D"((long)fd), "S"((long)DM_VERSION), "d"(request)
-                         : "rcx", "r11", "memory");
-    else
-        __asm__ volatile("int $0x80" : "=a"(result) : "a"(54L), "b"((long)fd), "c"((long)DM_VERSION), "d"(request)
-                         : "r8", "r9", "r10", "r11", "memory");
+    long result = ioctl_by(argv[0], fd, command, request);
     errno = result < 0 ? (int)-result : 0;
     return report(name, argv[0], result < 0 ? -1 : 0);
 }

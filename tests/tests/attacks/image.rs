@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use graven_boot::pkcs7;
 use graven_boot::sign::FileSigner;
+use graven_tests::emulated::Emulated;
 use graven_tests::guest::Guest;
 use graven_tests::{image, inputs};
 use serde_json::Value;
@@ -21,12 +22,13 @@ pub(crate) const STRANGER: &str = "/usr/share/attacks/stranger.p7b";
 
 /// A built image; gone when this is.
 pub(crate) struct Image {
+    on: Emulated,
     folder: tempfile::TempDir,
 }
 
-/// Builds a recipe of `tests/recipes/attacks`, with the attack program and the policies.
-pub(crate) fn build(recipe: &str) -> Image {
-    let image = Image { folder: image::folder() };
+/// Builds a recipe of `tests/recipes/attacks`, with the attack programs and the policies.
+pub(crate) fn build(recipe: &str, on: Emulated) -> Image {
+    let image = Image { on, folder: image::folder() };
     let folder = image.folder.path();
     let allow_all = |name: &str, version: &str| {
         format!("policy_name={name} policy_version={version}\nDEFAULT action=ALLOW\n")
@@ -39,14 +41,17 @@ pub(crate) fn build(recipe: &str) -> Image {
         fs::write(folder.join(file).with_extension("p7b"), signed(&text, keys)).unwrap();
     }
     let inherited = inputs::project().join("tests/recipes/attacks").join(recipe);
-    let text = format!(
+    let mut text = format!(
         "inherit = [{inherited:?}]\n[files]\n\"/usr/bin/attack\" = {{ source = {:?}, mode = 0o755 }}\n\
          \"{SECOND}\" = \"second.p7b\"\n\"{UPDATE}\" = \"update.p7b\"\n\
          \"/usr/share/attacks/stranger.p7b\" = \"stranger.p7b\"\n",
-        inputs::attack()
+        inputs::attack(on)
     );
+    if on == Emulated::Arm64 {
+        text += &format!("\"/usr/bin/attack32\" = {{ source = {:?}, mode = 0o755 }}\n", inputs::attack32());
+    }
     fs::write(folder.join("recipe.toml"), text).unwrap();
-    image::build(folder, &image.out(), &[]);
+    image::build(folder, &image.out(), &["--target", on.target()]);
     image
 }
 
@@ -64,7 +69,7 @@ impl Image {
     /// Boots it under Secure Boot to its shell, and lays out what the attacks use: copies on an exec-mounted tmpfs of
     /// what may run from the root, whose refusal can have no other reason than where they lie.
     pub(crate) fn boot(&self) -> Guest {
-        let mut guest = Guest::boot(&image::machine(&self.out()), "minimal# ");
+        let mut guest = Guest::boot(&image::machine(&self.out()).platform(self.on.platform()), "minimal# ");
         guest.succeed("cp /usr/bin/busybox /exec/evil && cp /usr/bin/allowed.sh /exec/script.sh");
         guest.succeed("cp /usr/lib/modules/*/kernel/drivers/net/dummy.ko.xz /exec");
         guest.succeed("unxz -c /exec/dummy.ko.xz >/exec/dummy.ko");

@@ -1,6 +1,7 @@
 //! The same image with the lockdown left out and the policy enforced: where the policy itself refuses, and what root
 //! gets away with for want of each part of the lockdown.
 
+use graven_tests::emulated::Emulated;
 use graven_tests::guest::Guest;
 
 use crate::image::{self, Forgery, SECOND, STRANGER, UPDATE};
@@ -8,7 +9,7 @@ use crate::judge::{By, all_refused};
 
 #[test]
 fn each_part_of_the_lockdown_is_missed_where_it_is_left_out() {
-    let image = image::build("relaxed.toml");
+    let image = image::build("relaxed.toml", Emulated::X86_64);
     let mut guest = image.boot();
     the_policy_refuses_by_itself(&mut guest);
     verified_memory_can_be_changed(&mut guest);

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use graven::run::Machine;
+use graven_tests::emulated::Emulated;
 use graven_tests::guest::Guest;
 use graven_tests::{inputs, oracle};
 
@@ -40,7 +41,7 @@ fn unprotected(folder: &Path) -> Machine {
     fs::copy(vmlinuz.trim(), root.join("vmlinuz")).unwrap();
     fs::copy(folder.join("busybox/usr/bin/busybox"), root.join("bin/busybox")).unwrap();
     std::os::unix::fs::symlink("busybox", root.join("bin/sh")).unwrap();
-    fs::copy(inputs::attack(), root.join("attack")).unwrap();
+    fs::copy(inputs::attack(Emulated::X86_64), root.join("attack")).unwrap();
     fs::write(root.join("init"), INIT).unwrap();
     oracle::content("chmod", ["755", root.join("init").to_str().unwrap()]);
     let pack = "cd \"$1/root\" && find . | cpio -o -H newc --quiet >../initramfs";
