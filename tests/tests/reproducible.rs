@@ -33,13 +33,23 @@ fn checkout(recipe: &Path, to: &Path) {
 
 #[test]
 fn folder_time_umask_locale_user_home_and_threads_change_no_byte() {
+    the_same_bytes("qemu-x86_64");
+}
+
+/// Built by a machine of another architecture, by nobody in particular, with no emulation.
+#[test]
+fn nor_do_they_for_arm64() {
+    the_same_bytes("qemu-arm64-uefi");
+}
+
+fn the_same_bytes(target: &str) {
     let recipe = inputs::project().join("recipes/minimal");
     let scratch = image::folder();
     let here = scratch.path().join("here");
     let reference = Command::new(image::graven())
         .arg("build")
         .arg(&recipe)
-        .args(["--target", "qemu-x86_64", "--jobs", "2", "--keys"])
+        .args(["--target", target, "--jobs", "2", "--keys"])
         .arg(image::keys())
         .arg("--out")
         .arg(&here)
@@ -80,7 +90,7 @@ fn folder_time_umask_locale_user_home_and_threads_change_no_byte() {
         "umask 0177 && umask 077 && exec \"$@\"",
         "sh",
     ]);
-    other.args(["../graven", "build", ".", "--target", "qemu-x86_64", "--jobs", "1"]);
+    other.args(["../graven", "build", ".", "--target", target, "--jobs", "1"]);
     other.args(["--keys", "../keys", "--out", "../there"]).current_dir(elsewhere.join("checkout"));
     let output = other.output().expect("env is there");
     assert!(output.status.success(), "another person's build: {}", String::from_utf8_lossy(&output.stderr));
