@@ -16,7 +16,7 @@ use graven_verify::manifest::{
 };
 use graven_verity::fsverity::{self, Digester};
 use graven_verity::hash;
-use graven_verity::io::{ReadAt, Window};
+use graven_verity::io::{ReadAt, Window, WriteAt};
 use graven_verity::progress::Silent;
 use graven_verity::stream::{self, Consumer};
 use serde_json::json;
@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::identity;
 use crate::link::BootArtefact;
 use crate::output::Staging;
-use crate::plan::Plan;
+use crate::plan::{Firmware, Plan};
 use crate::root::RootImage;
 use crate::seal::SealedRoot;
 use crate::signers::Signers;
@@ -63,6 +63,12 @@ pub fn deliver(
     let disk_path = staging.folder().join(DISK);
     let esp_file = format!("EFI/BOOT/{}", recipe.target.arch.efi_boot_file());
     write_esp(sealed, &esp_file, &boot.bytes, rootfs.source_date)?;
+    for firmware in &plan.firmware {
+        image
+            .disk
+            .write_all_at(&firmware.bytes, firmware.blob.offset)
+            .map_err(|error| Error::io(&disk_path, error))?;
+    }
     image.table.write(&image.disk)?;
     image.disk.sync_all().map_err(|error| Error::io(&disk_path, error))?;
 
@@ -98,6 +104,7 @@ pub fn deliver(
             sha256,
         },
         partitions: partitions(sealed),
+        firmware: plan.firmware.iter().map(listed).collect(),
         root: Root {
             file_system: "erofs".into(),
             root_hash: image.root_hash.to_string(),
@@ -208,9 +215,21 @@ fn write_esp(sealed: &SealedRoot, path: &str, bytes: &[u8], timestamp: i64) -> R
     Ok(fat::write(&format, &files, &Window::new(&image.disk, place.start, place.len))?)
 }
 
+fn listed(firmware: &Firmware) -> manifest::Firmware {
+    manifest::Firmware {
+        name: firmware.blob.name.clone(),
+        offset: firmware.blob.offset,
+        size: firmware.bytes.len() as u64,
+        sha256: sha256_hex(&firmware.bytes),
+    }
+}
+
 fn partitions(sealed: &SealedRoot) -> Vec<Partition> {
     let image = &sealed.image;
     let role = |index: usize| {
+        if image.places.firmware.contains(&index) {
+            return Role::Firmware;
+        }
         if index == image.places.esp {
             return Role::Esp;
         }

@@ -1,6 +1,6 @@
 //! The disk's partitions: planned before the root is written, named once the root hash is known.
 
-use graven_image::gpt::{self, Spec, Table, attributes};
+use graven_image::gpt::{self, Partition, Spec, Table, attributes};
 use graven_recipe::Recipe;
 use graven_verity::dm::{Params, RootHash};
 use uuid::{Uuid, uuid};
@@ -21,7 +21,9 @@ const EMPTY: &str = "_empty";
 /// Which entry of the table is what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
-    /// EFI system partition.
+    /// Firmware of the board that has a partition over it.
+    pub firmware: std::ops::Range<usize>,
+    /// EFI system partition: the boot artefact's, whatever starts it.
     pub esp: usize,
     /// One slot, or two; the first is the one that is filled.
     pub slots: Vec<Slot>,
@@ -66,6 +68,7 @@ pub(crate) fn plan(
 
     let guid = |purpose: &str, slot: usize| identity::uuid(&format!("{purpose}-{slot}"), named);
     let types = recipe.target.arch.partition_types();
+    let firmware = firmware(recipe, named);
     let mut specs = vec![Spec {
         type_guid: ESP_TYPE,
         guid: guid("esp", 0),
@@ -73,9 +76,9 @@ pub(crate) fn plan(
         len: esp_bytes,
         attributes: 0,
     }];
-    let mut places = Places { esp: 0, slots: Vec::new() };
+    let mut places = Places { firmware: 0..firmware.len(), esp: firmware.len(), slots: Vec::new() };
     for slot in 0..slots {
-        let first = specs.len();
+        let first = firmware.len() + specs.len();
         places.slots.push(Slot { root: first, verity: first + 1, signature: first + 2 });
         let parts = [
             (types.root, "root", slot_bytes),
@@ -89,8 +92,26 @@ pub(crate) fn plan(
         }
     }
     let first_usable = recipe.target.disk.first_usable_lba * gpt::SECTOR;
-    let table = Table::plan(identity::uuid("disk", named), &specs, first_usable, gpt::ALIGNMENT)?;
+    let table = Table::plan(identity::uuid("disk", named), firmware, &specs, first_usable, gpt::ALIGNMENT)?;
     Ok((table, places))
+}
+
+/// The partitions that the board wants over its firmware.
+fn firmware(recipe: &Recipe, named: &[&str]) -> Vec<Partition> {
+    let blobs = recipe.target.disk.blobs.iter();
+    blobs
+        .filter_map(|blob| {
+            let partition = blob.partition.as_ref()?;
+            Some(Partition {
+                type_guid: partition.type_guid,
+                guid: identity::uuid(&format!("firmware-{}", blob.name), named),
+                name: partition.name.clone(),
+                start: blob.offset,
+                len: blob.size,
+                attributes: attributes::REQUIRED,
+            })
+        })
+        .collect()
 }
 
 /// Gives the filled slot the GUIDs that follow from its root hash, as the Discoverable Partitions Specification has it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use graven_image::tree::{Content, Inode, Kind, Metadata, TreePath};
 use graven_recipe::{Content as FileContent, FileEntry, Loaded, Recipe, Source, SourceKind};
 use graven_sources::{Layer, Limits, Sha256, Spool, deb, dir, tar};
+use graven_targets::{Arch, Blob, BootChain};
 use graven_verify::manifest::Input;
 use rayon::prelude::*;
 
@@ -30,8 +31,19 @@ pub struct Plan {
     pub kernel: KernelFiles,
     /// systemd's EFI stub.
     pub stub: Vec<u8>,
+    /// The board's firmware, where its disk carries it.
+    pub firmware: Vec<Firmware>,
     /// Every input with its digest.
     pub inputs: Vec<Input>,
+}
+
+/// A file of the recipe's for one of the board's blobs.
+#[derive(Debug)]
+pub struct Firmware {
+    /// Its name and its place.
+    pub blob: Blob,
+    /// The file's bytes, no more than there is room for.
+    pub bytes: Vec<u8>,
 }
 
 /// What the caller says, besides the recipe.
@@ -50,6 +62,7 @@ pub struct Circumstances<'a> {
 /// recipe has not accepted.
 pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan> {
     let Loaded { recipe, files: recipe_files } = loaded;
+    refuse_unbuildable(&recipe)?;
     let spool = Spool::new(circumstances.spool).map_err(|error| Error::io(circumstances.spool, error))?;
 
     let ((packages, archives), (kernel, stub)) = rayon::join(
@@ -75,6 +88,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         files: Vec::new(),
         kernel,
         stub,
+        firmware: Vec::new(),
         inputs: Vec::new(),
         recipe,
     };
@@ -97,7 +111,31 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     }
     plan.inputs.extend(plan.kernel.inputs.iter().cloned());
     plan.inputs.push(stub_input);
+    for blob in &plan.recipe.target.disk.blobs {
+        let (firmware, input) = firmware(&plan.recipe, blob)?;
+        plan.firmware.push(firmware);
+        plan.inputs.push(input);
+    }
     Ok(plan)
+}
+
+/// What a board file may say and no image can be made for yet.
+fn refuse_unbuildable(recipe: &Recipe) -> Result<()> {
+    let target = &recipe.target;
+    match (target.arch, target.boot_chain) {
+        (Arch::Arm, _) => Err(Error::Limit(format!(
+            "target {} is a 32-bit ARM: its partition types and its command line of {} bytes are known, but there is no \
+             stage0 for it, so that no image can be built. 64-bit processors are aarch64",
+            target.name,
+            target.arch.command_line_size()
+        ))),
+        (Arch::X86_64 | Arch::Aarch64, BootChain::Fit) => Err(Error::Limit(format!(
+            "target {} boots a FIT, which `graven build` cannot make yet; a board whose U-Boot has the EFI loader can \
+             take a UKI: a board file with inherit = \"{}\" and boot-chain = \"uki\"",
+            target.name, target.name
+        ))),
+        (Arch::X86_64 | Arch::Aarch64, BootChain::Uki) => Ok(()),
+    }
 }
 
 fn packages(recipe: &Recipe, spool: &Spool) -> Result<Vec<deb::Package>> {
@@ -194,6 +232,30 @@ fn is_executable(path: &Path) -> Result<bool> {
     use std::os::unix::fs::PermissionsExt;
     let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
     Ok(metadata.permissions().mode() & 0o100 != 0)
+}
+
+/// The recipe's file for a blob.
+fn firmware(recipe: &Recipe, blob: &Blob) -> Result<(Firmware, Input)> {
+    let file = recipe.firmware.blobs.get(&blob.name).ok_or_else(|| {
+        Error::Limit(format!(
+            "`firmware.blobs.{}` is missing, which target {} needs",
+            blob.name, recipe.target.name
+        ))
+    })?;
+    let failed = |error| Error::io(&file.path, error);
+    let length = std::fs::metadata(&file.path).map_err(failed)?.len();
+    if length == 0 || length > blob.size {
+        return Err(Error::Limit(format!(
+            "{}: {} is {length} bytes; target {} has room for 1 to {} at byte {} of its disk",
+            file.place,
+            file.path.display(),
+            recipe.target.name,
+            blob.size,
+            blob.offset
+        )));
+    }
+    let bytes = std::fs::read(&file.path).map_err(failed)?;
+    Ok((Firmware { blob: blob.clone(), bytes }, file_input("firmware", &file.path)?))
 }
 
 /// systemd's stub: a file, or a member of the package that brings it.

@@ -2,14 +2,21 @@
 
 use crate::arch::Arch;
 use crate::target::{
-    Blob, BootChain, CommandLineLimit, DiskRules, Drivers, ModuleName, Proof, SECTOR_BYTES, Target,
+    Blob, BlobPartition, BootChain, CommandLineLimit, DiskRules, Drivers, ModuleName, Proof, SECTOR_BYTES,
+    Target,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use uuid::{Uuid, uuid};
 
 /// The boards that ship, by name.
-const BOARDS: [(&str, &str); 4] = [
+const BOARDS: [(&str, &str); 9] = [
     ("arm64-uefi", include_str!("../boards/arm64-uefi.toml")),
+    ("bananapi-r3", include_str!("../boards/bananapi-r3.toml")),
+    ("espressobin", include_str!("../boards/espressobin.toml")),
+    ("macchiatobin", include_str!("../boards/macchiatobin.toml")),
+    ("nanopi-r5s", include_str!("../boards/nanopi-r5s.toml")),
+    ("qemu-arm64-fit", include_str!("../boards/qemu-arm64-fit.toml")),
     ("qemu-arm64-uefi", include_str!("../boards/qemu-arm64-uefi.toml")),
     ("qemu-x86_64", include_str!("../boards/qemu-x86_64.toml")),
     ("x86_64-uefi", include_str!("../boards/x86_64-uefi.toml")),
@@ -19,6 +26,11 @@ const BOARDS: [(&str, &str); 4] = [
 const DEFAULT_RESERVE: usize = 200;
 /// Protective MBR, GPT header and 128 entries: LBA 0 to 33.
 const DEFAULT_FIRST_USABLE_LBA: u64 = 34;
+/// Type of a partition over firmware where the board file does not say: Linux's "reserved", which no tool mounts or
+/// formats.
+const RESERVED_TYPE: Uuid = uuid!("8da63339-0007-60c0-c436-083ac8230908");
+/// Longest name that a partition has, in characters.
+const MAX_PARTITION_NAME: usize = 36;
 /// A chain of board files longer than this is a mistake.
 const MAX_INHERITANCE: usize = 8;
 
@@ -110,6 +122,7 @@ struct BoardFile {
     consoles: Option<Vec<String>>,
     /// Nor is this: a child was not tried because its parent was.
     proved: Option<Proof>,
+    device_trees: Option<Vec<String>>,
     #[serde(default)]
     command_line: CommandLineSection,
     #[serde(default)]
@@ -148,6 +161,10 @@ struct BlobSection {
     lba: Option<u64>,
     offset: Option<u64>,
     size: u64,
+    /// Name of the partition over it, if it has one.
+    partition: Option<String>,
+    /// Type of that partition.
+    r#type: Option<String>,
 }
 
 impl BoardFile {
@@ -162,6 +179,7 @@ impl BoardFile {
             boot_chain: self.boot_chain.or(parent.boot_chain),
             consoles: self.consoles.or(parent.consoles),
             proved: self.proved,
+            device_trees: self.device_trees.or(parent.device_trees),
             command_line: CommandLineSection {
                 limit: self.command_line.limit.or(parent.command_line.limit),
                 reserve: self.command_line.reserve.or(parent.command_line.reserve),
@@ -212,6 +230,7 @@ impl BoardFile {
                 required: module_names(self.drivers.required).map_err(invalid)?,
                 optional: module_names(self.drivers.optional).map_err(invalid)?,
             },
+            device_trees: device_trees(self.device_trees).map_err(invalid)?,
             disk: disk_rules(self.disk).map_err(invalid)?,
             proved: self.proved.unwrap_or(Proof::Untried),
             name: self.name,
@@ -253,6 +272,22 @@ fn module_names(names: Option<Vec<String>>) -> Result<Vec<ModuleName>, String> {
     names.unwrap_or_default().into_iter().map(parse).collect()
 }
 
+fn device_trees(names: Option<Vec<String>>) -> Result<Vec<String>, String> {
+    let names = names.unwrap_or_default();
+    let good = |name: &str| {
+        name.ends_with(".dtb")
+            && is_plain_word(name)
+            && name.split('/').all(|part| !part.is_empty() && part != "..")
+    };
+    match names.iter().find(|name| !good(name)) {
+        Some(name) => Err(format!(
+            "`device-trees` has `{}`; write it as the kernel does, such as `rockchip/rk3568-nanopi-r5s.dtb`",
+            name.escape_debug()
+        )),
+        None => Ok(names),
+    }
+}
+
 fn disk_rules(section: DiskSection) -> Result<DiskRules, String> {
     let first_usable_lba = section.first_usable_lba.unwrap_or(DEFAULT_FIRST_USABLE_LBA);
     // Past 1 GiB it would not be firmware that needs the room.
@@ -266,8 +301,8 @@ fn disk_rules(section: DiskSection) -> Result<DiskRules, String> {
     let mut blobs = section.blobs.unwrap_or_default().into_iter().map(blob).collect::<Result<Vec<_>, _>>()?;
     blobs.sort_by_key(|blob| blob.offset);
 
-    let mut free_from = DEFAULT_FIRST_USABLE_LBA * SECTOR_BYTES;
-    let mut before = "the GPT";
+    let usable = first_usable_lba * SECTOR_BYTES;
+    let (mut free_from, mut before) = (DEFAULT_FIRST_USABLE_LBA * SECTOR_BYTES, "the GPT".to_owned());
     for blob in &blobs {
         if blob.offset < free_from {
             return Err(format!(
@@ -275,26 +310,70 @@ fn disk_rules(section: DiskSection) -> Result<DiskRules, String> {
                 blob.name, blob.offset
             ));
         }
-        let end = blob.offset.checked_add(blob.size).filter(|end| *end <= first_usable_lba * SECTOR_BYTES);
-        free_from = end.ok_or_else(|| {
-            format!("blob `{}` reaches past `disk.first-usable-lba` ({first_usable_lba})", blob.name)
-        })?;
-        before = &blob.name;
+        if blob.end() > usable {
+            return Err(format!(
+                "blob `{}` ends at byte {}, past `disk.first-usable-lba` {first_usable_lba} (byte {usable}), from where \
+                 on the image's own partitions lie",
+                blob.name,
+                blob.end()
+            ));
+        }
+        (free_from, before) = (blob.end(), format!("blob `{}`", blob.name));
     }
-    Ok(DiskRules { first_usable_lba, blobs })
+    let mut names: Vec<&str> = blobs.iter().map(|blob| blob.name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("two blobs are called `{}`", pair[0])),
+        None => Ok(DiskRules { first_usable_lba, blobs }),
+    }
 }
 
 fn blob(section: BlobSection) -> Result<Blob, String> {
+    let name = section.name;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+    if !(1..=64).contains(&name.len()) || !name.bytes().all(plain) {
+        return Err(format!("blob `{}`: a blob's name has 1 to 64 of A-Z a-z 0-9 _ -", name.escape_debug()));
+    }
     let offset = match (section.lba, section.offset) {
         (Some(lba), None) => lba.checked_mul(SECTOR_BYTES),
         (None, Some(offset)) => Some(offset),
-        _ => return Err(format!("blob `{}` needs either `lba` or `offset`", section.name)),
+        _ => return Err(format!("blob `{name}` needs either `lba` or `offset`")),
     };
-    let offset = offset.ok_or_else(|| format!("blob `{}` lies beyond any disk", section.name))?;
+    let offset = offset.ok_or_else(|| format!("blob `{name}` lies beyond any disk"))?;
     if section.size == 0 {
-        return Err(format!("blob `{}` has no size", section.name));
+        return Err(format!("blob `{name}` has no size"));
     }
-    Ok(Blob { name: section.name, offset, size: section.size })
+    let partition = match (section.partition, section.r#type) {
+        (None, None) => None,
+        (None, Some(_)) => {
+            return Err(format!("blob `{name}` has a `type` and no `partition` that is of it"));
+        }
+        (Some(label), type_guid) => {
+            let printable = label.bytes().all(|b| b == b' ' || b.is_ascii_graphic());
+            if !(1..=MAX_PARTITION_NAME).contains(&label.len()) || !printable {
+                return Err(format!(
+                    "blob `{name}`: `partition` is `{}`; a partition's name has 1 to {MAX_PARTITION_NAME} printable \
+                     ASCII characters",
+                    label.escape_debug()
+                ));
+            }
+            for (what, bytes) in [("offset", offset), ("size", section.size)] {
+                if !bytes.is_multiple_of(SECTOR_BYTES) {
+                    return Err(format!(
+                        "blob `{name}` is a partition; its {what} {bytes} is no multiple of {SECTOR_BYTES} bytes"
+                    ));
+                }
+            }
+            let type_guid = match type_guid {
+                None => RESERVED_TYPE,
+                Some(text) => Uuid::parse_str(&text).map_err(|error| {
+                    format!("blob `{name}`: `type` is no GUID: {}", error.to_string().escape_debug())
+                })?,
+            };
+            Some(BlobPartition { name: label, type_guid })
+        }
+    };
+    Ok(Blob { name, offset, size: section.size, partition })
 }
 
 /// Where a board file comes from.

@@ -22,5 +22,6 @@ mod target;
 pub use arch::{Arch, PartitionTypes};
 pub use board::TargetError;
 pub use target::{
-    Blob, BootChain, CommandLineLimit, DiskRules, Drivers, ModuleName, Proof, SECTOR_BYTES, Target,
+    Blob, BlobPartition, BootChain, CommandLineLimit, DiskRules, Drivers, ModuleName, Proof, SECTOR_BYTES,
+    Target,
 };

@@ -2,6 +2,7 @@
 
 use crate::arch::Arch;
 use serde::Deserialize;
+use uuid::Uuid;
 
 /// Bytes of a logical block (LBA) on every disk that a target here describes.
 pub const SECTOR_BYTES: u64 = 512;
@@ -24,6 +25,9 @@ pub struct Target {
     pub consoles: Vec<String>,
     /// Kernel drivers that lie between the processor and the root file system's bytes.
     pub drivers: Drivers,
+    /// The board's device trees, as the kernel names them below its folder `dtb`: `rockchip/rk3568-nanopi-r5s.dtb`.
+    /// Empty where the firmware brings what the kernel needs.
+    pub device_trees: Vec<String>,
     /// What the partition table must leave alone.
     pub disk: DiskRules,
     /// How far images for this target were tried.
@@ -102,7 +106,7 @@ pub struct DiskRules {
     pub blobs: Vec<Blob>,
 }
 
-/// A piece of firmware at a fixed place on the disk.
+/// A piece of firmware at a fixed place on the disk. The recipe says which file it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
     /// What recipes call it.
@@ -111,6 +115,24 @@ pub struct Blob {
     pub offset: u64,
     /// The room it has, in bytes.
     pub size: u64,
+    /// The partition over this room: found by it, or kept from other tools by it. Without, it lies outside of all.
+    pub partition: Option<BlobPartition>,
+}
+
+impl Blob {
+    /// Offset of the first byte after its room.
+    pub fn end(&self) -> u64 {
+        self.offset.saturating_add(self.size)
+    }
+}
+
+/// The GPT entry over a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobPartition {
+    /// Its name, 1 to 36 printable ASCII characters.
+    pub name: String,
+    /// Its type.
+    pub type_guid: Uuid,
 }
 
 /// How far images for a target were tried.

@@ -60,6 +60,20 @@ fn boards_of_other_architectures_and_boot_chains_parse() {
 }
 
 #[test]
+fn boards_name_what_their_firmware_needs() {
+    let board = Target::named("espressobin").unwrap();
+    let [blob] = board.disk.blobs.as_slice() else { panic!("{:?}", board.disk) };
+    let partition = blob.partition.as_ref().unwrap();
+    assert_eq!((blob.offset, blob.end()), (1 << 20, 5 << 20));
+    assert_eq!(partition.type_guid.to_string(), "6828311a-ba55-42a4-bcde-a89bb5edecae");
+    assert_eq!(board.device_trees[0], "marvell/armada-3720-espressobin.dtb");
+    // Firmware in SPI flash instead: the disk is free, the rest stays.
+    let (child, _) =
+        written(&[("spi.toml", "name = 'spi'\ninherit = 'espressobin'\n[disk]\nblobs = []\n")]).unwrap();
+    assert_eq!((child.disk.blobs.as_slice(), child.consoles), (&[][..], board.consoles));
+}
+
+#[test]
 fn a_child_of_a_proved_board_is_not_proved() {
     let (target, read) = written(&[("own.toml", "name = 'own'\ninherit = 'x86_64-uefi'\n")]).unwrap();
     assert_eq!((target.proved, read), (Proof::Untried, 1));
@@ -77,7 +91,7 @@ fn unknown_targets_name_the_nearest() {
     assert!(matches!(error, TargetError::Unknown { nearest: Some("x86_64-uefi"), .. }));
     insta::assert_snapshot!(
         error,
-        @"unknown target `x86_64-uef`; did you mean `x86_64-uefi`, of those that ship (qemu-x86_64, x86_64-uefi)?"
+        @"unknown target `x86_64-uef`; did you mean `x86_64-uefi`, of those that ship (arm64-uefi, bananapi-r3, espressobin, macchiatobin, nanopi-r5s, qemu-arm64-fit, qemu-arm64-uefi, qemu-x86_64, x86_64-uefi)?"
     );
 }
 
@@ -96,6 +110,13 @@ fn mistakes_in_a_board_file_are_said() {
         "[disk]\nfirst-usable-lba = 128\nblobs = [{ name = 'x', lba = 64, size = 1024 }, { name = 'y', lba = 65, size = 9 }]",
         "[disk]\nblobs = [{ name = 'x', lba = 64, size = 18446744073709551615 }]",
         "[disk]\nblobs = [{ name = 'x', lba = 64, offset = 3, size = 1 }]",
+        "[disk]\nblobs = [{ name = 'a b', lba = 64, size = 1 }]",
+        "[disk]\nfirst-usable-lba = 128\nblobs = [{ name = 'x', lba = 64, size = 1 }, { name = 'x', lba = 65, size = 1 }]",
+        "[disk]\nfirst-usable-lba = 128\nblobs = [{ name = 'x', lba = 64, size = 1, type = '0fc63daf-8483-4772-8e79-3d69d8477de4' }]",
+        "[disk]\nfirst-usable-lba = 128\nblobs = [{ name = 'x', lba = 64, size = 512, partition = 'fip', type = 'linux' }]",
+        "[disk]\nfirst-usable-lba = 128\nblobs = [{ name = 'x', lba = 64, size = 513, partition = 'fip' }]",
+        "[disk]\nfirst-usable-lba = 128\nblobs = [{ name = 'x', lba = 64, size = 512, partition = '' }]",
+        "device-trees = ['../x.dtb']",
         "inherit = 'qemu-x86'",
         "inherit = './board.toml'",
     ] {

@@ -36,8 +36,8 @@ pub use load::{Loaded, Selection};
 pub use paths::{FilePattern, LocalPath};
 pub use place::{At, Place};
 pub use recipe::{
-    Boot, Content, Disk, FileEntry, Init, Kernel, KernelSource, Lockdown, Modules, Mount, Owner, Packages,
-    Policy, Reason, Recipe, Source, SourceKind, Verity, Version,
+    Boot, Content, Disk, FileEntry, Firmware, Init, Kernel, KernelSource, Lockdown, Modules, Mount, Owner,
+    Packages, Policy, Reason, Recipe, Source, SourceKind, Verity, Version,
 };
 pub use schema::schema;
 pub use size::parse_size;

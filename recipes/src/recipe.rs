@@ -35,6 +35,8 @@ pub struct Recipe {
     pub kernel: Kernel,
     /// What the firmware starts.
     pub boot: Boot,
+    /// The firmware itself, where the target's disk carries it.
+    pub firmware: Firmware,
     /// dm-verity.
     pub verity: Verity,
     /// The IPE policy.
@@ -192,6 +194,13 @@ pub struct Boot {
     pub secure_boot: SecureBoot,
     /// What stage0 does once it has refused to go on.
     pub on_failure: OnFailure,
+}
+
+/// `[firmware]`
+#[derive(Clone, Debug, Default)]
+pub struct Firmware {
+    /// The files of the target's blobs: one for each, by its name, and no others.
+    pub blobs: BTreeMap<String, LocalPath>,
 }
 
 /// `[verity]`

@@ -46,6 +46,8 @@ macro_rules! recipe_types {
             kernel: Option<KernelTable>,
             /// What the firmware starts.
             boot: Option<BootTable>,
+            /// The firmware itself, where the target's disk carries it.
+            firmware: Option<FirmwareTable>,
             /// dm-verity.
             verity: Option<VerityTable>,
             /// The IPE policy.
@@ -204,6 +206,13 @@ struct BootTable {
     secure_boot: Option<SecureBoot>,
     /// What stage0 does once it has refused to go on; `reboot` unless said.
     on_failure: Option<OnFailure>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct FirmwareTable {
+    /// A file for each of the target's blobs, by the blob's name.
+    blobs: Option<BTreeMap<String, String>>,
 }
 
 #[derive(JsonSchema)]

@@ -55,6 +55,8 @@ fn unknown_keys_name_the_nearest_right_word() {
         "[[mount]]\ntarget = '/x'\ntype = 'tmpfs'\nallow.exce = 'x'",
         "[users.admin]\n[services]\n[state]",
         "kernel.package = 'linux'",
+        "firmware.blob.u-boot = 'x'",
+        "firmware.blobs.u-boot = 'x'",
         "[target.qemu-x86_64]\ntargets = ['x']\nkernel.modulse = 'all'",
         "[target.x86_64-uef]",
         "[target.x86_64-uefi]\ndisk.slot = 2",
@@ -80,6 +82,8 @@ fn wrong_types_say_what_is_expected() {
         "verity.fec-roots = 2.5",
         "source-date = '2026-01-01'",
         "inherit = 'x.toml'",
+        "firmware.blobs = 'x'",
+        "firmware.blobs.u-boot = 3",
         "target = 3",
         "target.qemu-x86_64 = 3",
     ]));

@@ -236,18 +236,25 @@ pub enum Error {
 
 impl Table {
     /// Gives each partition of `specs` its place, in their order: the first at or after byte `first_usable` (boards
-    /// keep firmware before it), each on a multiple of `alignment` bytes. The disk ends, on a multiple of
-    /// `alignment`, as early as the backup table allows.
+    /// keep firmware before it), each on a multiple of `alignment` bytes. Those of `fixed` have theirs, and the first
+    /// entries. The disk ends, on a multiple of `alignment`, as early as the backup table allows.
     ///
     /// # Errors
-    /// A name too long, an empty or uneven length, too many partitions, a sum too large, two equal GUIDs.
-    pub fn plan(disk_guid: Uuid, specs: &[Spec], first_usable: u64, alignment: u64) -> Result<Self, Error> {
+    /// A name too long, an empty or uneven length, too many partitions, a sum too large, two that overlap, two equal
+    /// GUIDs.
+    pub fn plan(
+        disk_guid: Uuid,
+        fixed: Vec<Partition>,
+        specs: &[Spec],
+        first_usable: u64,
+        alignment: u64,
+    ) -> Result<Self, Error> {
         if !alignment.is_power_of_two() || alignment < SECTOR {
             return Err(Error::Alignment(alignment));
         }
         let up = |n: u64| n.checked_next_multiple_of(alignment).ok_or(Error::TooLarge);
         let mut free = first_usable.max(HEAD_BYTES);
-        let mut partitions = Vec::with_capacity(specs.len());
+        let mut partitions = fixed;
         for spec in specs {
             let start = up(free)?;
             free = start.checked_add(spec.len).ok_or(Error::TooLarge)?;

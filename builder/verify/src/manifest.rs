@@ -31,6 +31,9 @@ pub struct Manifest {
     pub disk: Disk,
     /// Partitions in the order of their offsets.
     pub partitions: Vec<Partition>,
+    /// Firmware at fixed places, in or outside of partitions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firmware: Vec<Firmware>,
     /// The root file system and its tree.
     pub root: Root,
     /// The IPE policy.
@@ -83,6 +86,8 @@ pub struct Disk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
+    /// Firmware that the board's boot ROM or its first loader reads.
+    Firmware,
     /// EFI system partition.
     Esp,
     /// Root file system.
@@ -115,6 +120,20 @@ pub struct Partition {
     pub offset: u64,
     /// Length in bytes.
     pub size: u64,
+}
+
+/// A piece of firmware.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Firmware {
+    /// What the board calls it.
+    pub name: String,
+    /// First byte on the disk.
+    pub offset: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
 }
 
 /// The root file system.
@@ -259,7 +278,7 @@ pub struct EspFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// `deb`, `tar`, `dir`, `file`, `stub`, `recipe`.
+    /// `deb`, `tar`, `dir`, `file`, `stub`, `firmware`, `recipe`.
     pub kind: String,
     /// File name, or the recipe's words for it; never an absolute path.
     pub name: String,

@@ -9,6 +9,7 @@ use crate::links::boot::{boot_artefact, boot_signature};
 use crate::links::command_line::command_line;
 use crate::links::esp::esp;
 use crate::links::file_system::file_system;
+use crate::links::firmware::firmware;
 use crate::links::initramfs::{initramfs, stage0};
 use crate::links::kernel::kernel;
 use crate::links::manifest::manifest_agrees;
@@ -54,6 +55,7 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
 
     let layout = partition_table(disk, manifest, r);
     let layout = layout.as_ref();
+    firmware(disk, manifest, r);
     let boot_file = given(layout, "esp", r, |layout, r| esp(disk, layout, manifest, r));
     let boot_file = boot_file.as_deref();
     signers.boot = given(boot_file, "boot-signature", r, |bytes, r| boot_signature(bytes, trust, r));
@@ -76,7 +78,9 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
 
     signers.root =
         given(layout, "root-signature", r, |layout, r| root_signature(disk, layout, line, trust, r));
-    given(layout.zip(line), "partition-uuids", r, |(layout, line), r| partition_uuids(layout, line, plan, r));
+    given(layout.zip(line), "partition-uuids", r, |(layout, line), r| {
+        partition_uuids(layout, line, plan, manifest, r)
+    });
     let params = given(layout, "superblock", r, |layout, r| superblock(disk, layout, plan, r));
     let params = params.as_ref();
     let root = layout.zip(line).zip(params);
@@ -88,7 +92,7 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
     });
     let tree = given(layout, "file-system", r, |layout, r| file_system(disk, layout, plan, params, r));
     given(boot, "kernel", r, |boot, r| kernel(boot, tree.as_ref(), plan, archive, manifest, r));
-    given(layout, "unused-space", r, |layout, r| unused_space(disk, layout, params, plan, r));
+    given(layout, "unused-space", r, |layout, r| unused_space(disk, layout, params, plan, manifest, r));
 
     given(boot, "profile", r, |boot, r| profile(boot, &signers, options, r));
     certificate_roles(&signers, trust, r);

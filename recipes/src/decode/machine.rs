@@ -3,7 +3,7 @@
 use super::{Choice, rules};
 use crate::fields::{Fields, one_of};
 use crate::place::{At, Place};
-use crate::recipe::{Boot, Kernel, KernelSource, Lockdown, Modules, Mount};
+use crate::recipe::{Boot, Firmware, Kernel, KernelSource, Lockdown, Modules, Mount};
 use crate::value::Kind;
 use crate::words::{MountType, Relaxation, Word};
 use graven_targets::ModuleName;
@@ -109,6 +109,44 @@ pub(crate) fn boot(mut fields: Fields<'_>) -> Boot {
     };
     fields.finish();
     boot
+}
+
+/// A file for each blob of the target, and none for what it has not.
+pub(crate) fn firmware(mut fields: Fields<'_>, choice: Option<&Choice>) -> Firmware {
+    let mut blobs = BTreeMap::new();
+    for (name, entry) in fields.entries("blobs") {
+        if let Some(choice) = choice {
+            let known: Vec<&str> = choice.target.disk.blobs.iter().map(|blob| blob.name.as_str()).collect();
+            if !known.contains(&name) {
+                let message =
+                    format!("target `{}` has no blob `{}`", choice.target.name, name.escape_debug());
+                let help = match known.is_empty() {
+                    true => {
+                        "its disk carries no firmware; say it below [target.NAME] of the one that it is for"
+                            .to_owned()
+                    }
+                    false => one_of(name, &known),
+                };
+                fields.report_with_help(&entry.key, message, help);
+            }
+        }
+        if let Some(path) = fields.entry_path(&format!("the file of blob `{name}`"), &entry.value) {
+            blobs.insert(name.to_owned(), path);
+        }
+    }
+    for target in choice.iter().map(|choice| &choice.target) {
+        for blob in target.disk.blobs.iter().filter(|blob| !blobs.contains_key(&blob.name)) {
+            let message = format!("`firmware.blobs.{}` is missing, which `{}` needs", blob.name, target.name);
+            let help = format!(
+                "the file that goes to byte {} of the disk; where a board's firmware lies elsewhere, a board file of its \
+                 own says inherit = \"{}\" and disk.blobs = []",
+                blob.offset, target.name
+            );
+            fields.report_with_help(fields.place(), message, help);
+        }
+    }
+    fields.finish();
+    Firmware { blobs }
 }
 
 pub(crate) fn lockdown(mut fields: Fields<'_>) -> Lockdown {

@@ -68,6 +68,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
     let files = content::files(&mut top);
     let kernel = machine::kernel(top.table("kernel"), choice);
     let boot = machine::boot(top.table("boot"));
+    let firmware = machine::firmware(top.table("firmware"), choice);
     let verity = verity(top.table("verity"));
     let policy = policy(top.table("policy"), choice);
     let mounts = machine::mounts(&mut top);
@@ -107,6 +108,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
         files,
         kernel: kernel?,
         boot,
+        firmware,
         verity,
         policy,
         mounts,

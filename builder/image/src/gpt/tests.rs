@@ -20,7 +20,7 @@ fn spec(number: u128, type_guid: Uuid, name: &str, len: u64) -> Spec {
 
 fn planned() -> Table {
     let specs = [spec(1, ESP, "esp", 3 << 20), spec(2, ROOT, "root-x86-64 ✓", (1 << 20) + 4096)];
-    Table::plan(Uuid::from_u128(7), &specs, 0, ALIGNMENT).unwrap()
+    Table::plan(Uuid::from_u128(7), Vec::new(), &specs, 0, ALIGNMENT).unwrap()
 }
 
 fn written(table: &Table) -> (tempfile::NamedTempFile, Vec<u8>) {
@@ -163,6 +163,6 @@ fn impossible_tables_are_refused_before_writing() {
     assert!(matches!(refusal(&disk(vec![place(u64::MAX - 511, 512, 1)])), Error::TooLarge));
     let twice = disk(vec![place(mib, 512, 1), place(2 * mib, 512, 1)]);
     assert!(matches!(refusal(&twice), Error::DuplicateGuid { .. }));
-    let long = Table::plan(Uuid::nil(), &[spec(1, ROOT, &"n".repeat(37), 512)], 0, ALIGNMENT);
+    let long = Table::plan(Uuid::nil(), Vec::new(), &[spec(1, ROOT, &"n".repeat(37), 512)], 0, ALIGNMENT);
     assert!(matches!(long, Err(Error::NameTooLong { units: 37, .. })));
 }

@@ -4,6 +4,7 @@ pub(crate) mod boot;
 pub(crate) mod command_line;
 pub(crate) mod esp;
 pub(crate) mod file_system;
+pub(crate) mod firmware;
 pub(crate) mod initramfs;
 pub(crate) mod kernel;
 pub(crate) mod manifest;

@@ -10,7 +10,7 @@ use super::command_line::Line;
 use super::explain;
 use super::verity::HashArea;
 use crate::layout::Layout;
-use crate::manifest::Manifest;
+use crate::manifest::{Firmware, Manifest};
 use crate::prove::Disk;
 use crate::report::Report;
 
@@ -64,6 +64,7 @@ pub(crate) fn partition_uuids(
     layout: &Layout,
     line: &Line,
     plan: Option<&Plan>,
+    manifest: Option<&Manifest>,
     report: &mut Report,
 ) -> Option<()> {
     const LINK: &str = "partition-uuids";
@@ -99,9 +100,10 @@ pub(crate) fn partition_uuids(
                     .and_then(|fec| fec.partition)
                     .is_some_and(|uuid| uuid.0 == *other.guid.as_bytes())
         });
-        if !mounted {
+        let is_firmware = firmware(manifest).any(|piece| piece.offset == other.start);
+        if !mounted && !is_firmware {
             problems.push(format!(
-                "partition {} (type {}, at byte {}): neither chain nor stage0's plan explains it",
+                "partition {} (type {}, at byte {}): neither chain nor stage0's plan nor the manifest's firmware explains it",
                 other.guid, other.type_guid, other.start
             ));
         }
@@ -116,12 +118,18 @@ pub(crate) fn unused_space(
     layout: &Layout,
     params: Option<&Params>,
     plan: Option<&Plan>,
+    manifest: Option<&Manifest>,
     report: &mut Report,
 ) -> Option<()> {
     const LINK: &str = "unused-space";
-    let mut ranges = between(layout);
+    let mut ranges = around(between(layout), manifest);
     for partition in &layout.empty {
         ranges.push((format!("the empty partition {}", partition.guid), partition.start, partition.len));
+    }
+    for partition in &layout.others {
+        if let Some(piece) = firmware(manifest).find(|piece| piece.offset == partition.start) {
+            ranges.extend(behind(&format!("firmware in {}", partition.guid), partition, piece.size));
+        }
     }
     if let Some(params) = params {
         ranges.extend(behind("root file system", &layout.root, params.data_bytes()));
@@ -166,6 +174,32 @@ fn between(layout: &Layout) -> Vec<(String, u64, u64)> {
         free = free.max(next);
     }
     ranges
+}
+
+/// The firmware that the manifest lists: links::firmware holds it against its digests.
+fn firmware(manifest: Option<&Manifest>) -> impl Iterator<Item = &Firmware> {
+    manifest.into_iter().flat_map(|manifest| &manifest.firmware)
+}
+
+/// The ranges without the firmware that lies in them.
+fn around(ranges: Vec<(String, u64, u64)>, manifest: Option<&Manifest>) -> Vec<(String, u64, u64)> {
+    firmware(manifest).fold(ranges, |ranges, piece| {
+        let piece_end = piece.offset.saturating_add(piece.size);
+        let mut left = Vec::new();
+        for (what, start, len) in ranges {
+            let end = start.saturating_add(len);
+            if piece_end <= start || end <= piece.offset {
+                left.push((what, start, len));
+                continue;
+            }
+            for (from, to) in [(start, piece.offset), (piece_end, end)] {
+                if from < to {
+                    left.push((what.clone(), from, to.saturating_sub(from)));
+                }
+            }
+        }
+        left
+    })
 }
 
 fn behind(what: &str, partition: &Partition, used: u64) -> Option<(String, u64, u64)> {

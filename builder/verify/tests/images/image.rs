@@ -181,7 +181,7 @@ impl Image {
         specs.extend(slot("root", attributes::READ_ONLY, 10));
         specs.extend(slot("_empty", attributes::NO_AUTO, 20));
         specs.extend(change.more_partitions.iter().cloned());
-        let mut table = Table::plan(Uuid::from_u128(99), &specs, MIB, MIB).unwrap();
+        let mut table = Table::plan(Uuid::from_u128(99), Vec::new(), &specs, MIB, MIB).unwrap();
 
         let disk = tempfile::tempfile().unwrap();
         disk.set_len(table.disk_bytes).unwrap();
