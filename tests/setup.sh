@@ -26,7 +26,7 @@ packages=(
   python3 python3-pefile binutils                       # oracles: PE, ukify
   jq                                                    # oracle: manifest and list of files
   u-boot-tools device-tree-compiler                     # oracles: FIT, device trees
-  dpkg-dev make bison flex libssl-dev bc patch          # oracle: U-Boot's verifier, from Debian's source
+  dpkg-dev make bison flex libssl-dev bc patch          # U-Boot's verifier and arm64 kernels, from source
   python3-venv debian-archive-keyring ca-certificates
 )
 root=()
@@ -142,6 +142,13 @@ fetch_parts() {
   fetch "$debs/arm64" arm64 arm64 "systemd-boot-efi busybox-static u-boot-rockchip u-boot-mvebu"
 }
 parts_here || fetch_parts
+
+# What tests/kernels/build.sh builds from: 167 MB. The kernels themselves are built when a test first asks for them.
+if ! have 'linux-source-7.3_*_all.deb'; then
+  use_private_apt
+  say "fetching linux-source-7.3"
+  (cd "$debs" && apt-get "${options[@]}" download linux-source-7.3)
+fi
 
 # 5. Trixie's systemd tools, to judge images: unpacked, and run with their own libraries (`oracle::trixie`).
 trixie=$cache/trixie

@@ -29,6 +29,18 @@ fn bz_image(release: &str) -> Vec<u8> {
     image
 }
 
+/// The same with a payload: the kernel proper, compressed.
+fn bz_image_of(kernel: &[u8], compression: Compression) -> Vec<u8> {
+    let payload = compression.compress(kernel).unwrap();
+    let mut image = bz_image("7.3.4");
+    // setup_sects = 1: the protected-mode part begins at 1024.
+    image[0x1f1] = 1;
+    image[0x24c..0x250].copy_from_slice(&u32::try_from(payload.len() + 4).unwrap().to_le_bytes());
+    image.extend_from_slice(&payload);
+    image.extend_from_slice(&[0; 4]);
+    image
+}
+
 fn kernel_of(release: &str, config: &str) -> Kernel {
     let image = bz_image(release);
     Kernel::inspect(&Parts { image: &image, config: Some(config), builtin: "", builtin_modinfo: b"" })
@@ -44,6 +56,7 @@ fn demands() -> Demands {
         command_line_limit: 2048,
         modules: Compression::Xz,
         lsm: None,
+        signers: None,
     }
 }
 
@@ -141,26 +154,53 @@ fn each_refusal_is_given_for_its_cause_and_for_nothing_else() {
     let other_limit = Demands { command_line_limit: 4096, ..demands() };
     assert_eq!(names(&kernel_of("7.3.4", GENERIC), &other_limit), ["command-line-limit"]);
     seen.insert("command-line-limit");
+    // These are judged by what lies in the kernel: the tests of compiled-in policies and certificates.
+    seen.extend(["boot-policy-stops-stage0", "signer-not-in-kernel"]);
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), NAMES, "every refusal has a test");
 }
 
 #[test]
 fn what_does_not_matter_is_not_refused() {
-    // One half of the pair; the pair behind a compiled-in policy; a disk without host adapters' SD layer.
+    // One half of the pair; a disk without host adapters' SD layer.
     assert_eq!(refused_with(&["CONFIG_EXT4_FS=y"]), [""; 0]);
     assert_eq!(refused_with(&["CONFIG_EXT4_FS=y", "CONFIG_USB_STORAGE=y"]), [""; 0]);
-    let policy = ["CONFIG_EXT4_FS=y", "CONFIG_VIRTIO_BLK=y", "CONFIG_IPE_BOOT_POLICY=\"deny.pol\""];
-    assert_eq!(refused_with(&policy), [""; 0]);
     let lsm = Demands { lsm: Some("lockdown,yama,ipe".to_owned()), ..demands() };
     assert_eq!(names(&kernel_of("7.3.4", &with(&["CONFIG_LSM=\"yama\""])), &lsm), [""; 0]);
 }
 
+/// What is refused in a kernel that could mount a foreign root by itself, with this text where the policy of
+/// `CONFIG_IPE_BOOT_POLICY` lies.
+fn refused_behind(policy: &str) -> Vec<graven_boot::kernel::Refusal> {
+    // Words of the kernel's own that hold the name, and another string before and behind.
+    let core = format!(" policy_name=\"%s\"\0policy_name=\0noise\0{policy}\0noise\0");
+    let image = bz_image_of(core.as_bytes(), Compression::Zstd);
+    let config = with(&["CONFIG_EXT4_FS=y", "CONFIG_VIRTIO_BLK=y", "CONFIG_IPE_BOOT_POLICY=\"deny.pol\""]);
+    let parts = Parts { image: &image, config: Some(&config), builtin: "", builtin_modinfo: b"" };
+    assess(&Kernel::inspect(&parts).unwrap(), &demands())
+}
+
 #[test]
-fn a_fit_needs_a_certificate_inside_the_kernel() {
-    let fit = Demands { boot_chain: BootChain::Fit, secure_boot: false, ..demands() };
-    let refused = |changes: &[&str]| names(&kernel_of("7.3.4", &with(changes)), &fit);
-    assert_eq!(refused(&[]), ["no-reachable-policy-keyring"]);
-    assert_eq!(refused(&["CONFIG_SYSTEM_TRUSTED_KEYS=\"certs/policy.crt\""]), [""; 0]);
+fn a_compiled_in_policy_counts_by_what_it_says() {
+    const DENY: &str = include_str!("../../tests/kernels/deny.pol");
+    assert_eq!(refused_behind(DENY), []);
+    assert_eq!(refused_behind(&format!("# who may\n\n{DENY}")), [], "a comment before the name");
+
+    let refused = |policy: &str, words: &str| {
+        let refusals = refused_behind(policy);
+        let [only] = refusals.as_slice() else { panic!("{policy}: {refusals:?}") };
+        assert_eq!(only.name, "builtin-disk-driver-and-file-system", "{policy}");
+        assert!(only.why.contains(words), "{policy}: {only}");
+    };
+    refused(&DENY.replace("DEFAULT action=DENY", "DEFAULT action=ALLOW"), "allows what is on it");
+    // A file on a disk without dm-verity is one whose root hash is not signed.
+    refused(&format!("{DENY}op=EXECUTE dmverity_signature=FALSE action=ALLOW\n"), "allows what is on it");
+    // The kernel goes on without a policy that it cannot read.
+    refused(&DENY.replace("op=EXECUTE", "op=RUN"), "is not found in it, or is none");
+    refused("", "is not found in it, or is none");
+    refused(&format!("{DENY}\0{}", DENY.replace("0.0.0", "0.0.1")), "is not found in it, or is none");
+
+    let unbootable = refused_behind("policy_name=boot policy_version=0.0.0\nDEFAULT action=DENY\n");
+    assert_eq!(unbootable.iter().map(|one| one.name).collect::<Vec<_>>(), ["boot-policy-stops-stage0"]);
 }
 
 #[test]
@@ -202,13 +242,7 @@ fn the_configuration_inside_a_kernel_is_found() {
     let inside = Compression::Gzip.compress(GENERIC.as_bytes()).unwrap();
     let kernel = [&[0u8; 100][..], b"IKCFG_ST", &inside, b"IKCFG_ED", &[0; 50]].concat();
     for compression in [Compression::Gzip, Compression::Xz, Compression::Zstd] {
-        let payload = compression.compress(&kernel).unwrap();
-        let mut image = bz_image("7.3.4");
-        // setup_sects = 1: the protected-mode part begins at 1024.
-        image[0x1f1] = 1;
-        image[0x24c..0x250].copy_from_slice(&u32::try_from(payload.len() + 4).unwrap().to_le_bytes());
-        image.extend_from_slice(&payload);
-        image.extend_from_slice(&[0; 4]);
+        let image = bz_image_of(&kernel, compression);
         let parts = Parts {
             image: &image,
             config: None,

@@ -12,6 +12,7 @@ use graven_sources::deb;
 use crate::error::{Error, Result};
 use crate::kernel::KernelFiles;
 use crate::plan::Plan;
+use crate::signers::Signers;
 
 /// Folders that stage0 or every init needs; made where no input brings them.
 const FOLDERS: [(&str, u16); 13] = [
@@ -55,8 +56,8 @@ pub struct Rootfs {
 /// # Errors
 /// Layers that do not go over each other, a kernel that cannot enforce what the image promises, a module that is
 /// missing, an init that is not there.
-pub fn assemble(plan: &mut Plan) -> Result<Rootfs> {
-    let (kernel, accepted) = plan.kernel.inspect(&plan.recipe)?;
+pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
+    let (kernel, accepted) = plan.kernel.inspect(&plan.recipe, Some(signers))?;
     let recipe = &plan.recipe;
     let own = |mode| Metadata { mode, mtime: plan.source_date, ..Metadata::default() };
 

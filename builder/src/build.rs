@@ -37,7 +37,7 @@ pub fn build(
     progress: &dyn Progress,
 ) -> Result<Built> {
     refuse_mixed_keys(&plan, signers)?;
-    let rootfs = assemble(&mut plan)?;
+    let rootfs = assemble(&mut plan, signers)?;
     let image = root::write(&plan.recipe, &rootfs, &staging.folder().join(DISK), progress)?;
     let (sealed, policy) = match seal(&plan.recipe, image, signers)? {
         Station::Done(done) => done,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use graven_boot::compression::Compression;
-use graven_boot::kernel::{Demands, Kernel, Parts, accept, assess};
+use graven_boot::kernel::{self, Demands, Kernel, Parts, accept, assess};
 use graven_boot::modules::ModuleFiles;
 use graven_image::tree::{Kind, Metadata, Tree, TreePath};
 use graven_recipe::{KernelSource, LocalPath, Recipe, SecureBoot};
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::inputs::{file_input, package_input, read_packages};
+use crate::signers::Signers;
 
 /// Largest kernel image that is taken, in bytes.
 const LARGEST_IMAGE: u64 = 256 << 20;
@@ -113,11 +114,15 @@ impl KernelFiles {
         Ok(Self { image: bytes, config, tree, modules, inputs, newest_mtime })
     }
 
-    /// Reads the kernel and holds it against what the image promises.
+    /// Reads the kernel and holds it against what the image promises, and against who signs it where that is settled.
     ///
     /// # Errors
     /// A kernel of another architecture, and every refusal that the recipe has not accepted with a reason.
-    pub(crate) fn inspect(&self, recipe: &Recipe) -> Result<(Kernel, BTreeMap<String, String>)> {
+    pub(crate) fn inspect(
+        &self,
+        recipe: &Recipe,
+        signers: Option<&Signers>,
+    ) -> Result<(Kernel, BTreeMap<String, String>)> {
         let kernel = self.parse()?;
         if kernel.arch != recipe.target.arch {
             return Err(Error::Kernel(format!(
@@ -135,6 +140,10 @@ impl KernelFiles {
             command_line_limit: recipe.target.command_line.limit,
             modules: self.module_compression(),
             lsm: None,
+            signers: signers.map(|signers| kernel::Signers {
+                policy: signers.policy.certificate().clone(),
+                root_hash: signers.root.certificate().clone(),
+            }),
         };
         let reasons =
             recipe.kernel.accept.iter().map(|(name, reason)| (name.clone(), reason.value.clone())).collect();
@@ -234,7 +243,7 @@ pub struct Summary {
 /// Files that are no kernel, or another architecture's.
 pub fn summary(kernel: &KernelFiles, recipe: &Recipe) -> Result<Summary> {
     let release = kernel.parse()?.image.release;
-    match kernel.inspect(recipe) {
+    match kernel.inspect(recipe, None) {
         Ok((_, accepted)) => Ok(Summary { release, accepted, refused: Vec::new() }),
         Err(Error::Refused(all)) => Ok(Summary {
             release,

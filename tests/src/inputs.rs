@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use crate::emulated::Emulated;
 
@@ -72,6 +73,25 @@ pub fn member(package: &Path, path: &str) -> Vec<u8> {
     let unpacked = unpack.wait().expect("dpkg-deb ends");
     assert!(unpacked.success() && output.status.success(), "{} has no {path}", package.display());
     output.stdout
+}
+
+/// The kernels of `tests/kernels` that trust [`arm64_keys`]: a folder with `base/` and `deny/`, each with `Image`,
+/// `config` and `modules/`. Built where they are not there yet, which takes minutes.
+pub fn arm64_kernels() -> &'static Path {
+    static KERNELS: OnceLock<PathBuf> = OnceLock::new();
+    KERNELS.get_or_init(|| {
+        let build = project().join("tests/kernels/build.sh");
+        let output =
+            Command::new(&build).stderr(Stdio::inherit()).output().expect("the script can be started");
+        assert!(output.status.success(), "{}: {}", build.display(), output.status);
+        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end())
+    })
+}
+
+/// Release keys that stay, since a kernel trusts them: what `graven keys new` makes, and `modules.crt` with `modules.pem`.
+pub fn arm64_keys() -> PathBuf {
+    arm64_kernels();
+    cache().join("keys-arm64")
 }
 
 /// A real Debian system with systemd, one tar archive.

@@ -84,7 +84,8 @@ fn the_image_holds_exactly_the_tree_that_went_in() {
     let spool = image::folder();
     let circumstances = graven::plan::Circumstances { source_date_epoch: None, spool: spool.path() };
     let mut plan = graven::plan::resolve(loaded, circumstances).unwrap();
-    let wanted = graven::assemble::assemble(&mut plan).unwrap().tree;
+    let signers = graven::signers::Signers::uefi(image::keys(), None).unwrap();
+    let wanted = graven::assemble::assemble(&mut plan, &signers).unwrap().tree;
     assert!(wanted.len() > 3000, "a real system: {} inodes", wanted.len());
 
     let manifest = std::fs::read_to_string(carved().join("manifest.json")).unwrap();

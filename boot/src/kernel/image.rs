@@ -1,5 +1,7 @@
 //! What a kernel's own image says of it: the x86 boot header, the arm64 image header, the EFI stub's PE header.
 
+use std::borrow::Cow;
+
 use graven_targets::Arch;
 
 use crate::compression::{Compression, decompress};
@@ -14,6 +16,8 @@ pub enum ImageFormat {
     BzImage,
     /// arm64: the flat kernel (`Documentation/arch/arm64/booting.rst`).
     Arm64Image,
+    /// arm64: the flat kernel in one gzip, xz or zstd stream (`Image.gz`), which U-Boot unpacks and UEFI cannot.
+    Arm64Compressed,
     /// arm64 and others: a PE that decompresses the kernel itself (`CONFIG_EFI_ZBOOT`).
     EfiZboot,
 }
@@ -84,7 +88,7 @@ impl Image {
                 command_line_size: None,
             });
         }
-        if bytes.get(0x38..0x3c) == Some(b"ARM\x64") {
+        if is_arm64_image(bytes) {
             return Ok(Self {
                 format: ImageFormat::Arm64Image,
                 arch: Arch::Aarch64,
@@ -93,22 +97,41 @@ impl Image {
                 command_line_size: None,
             });
         }
+        if Compression::of(bytes) != Compression::None {
+            let kernel = decompress(bytes, KERNEL_LIMIT)?;
+            if is_arm64_image(&kernel) {
+                let release = banner(&kernel)?;
+                let format = ImageFormat::Arm64Compressed;
+                return Ok(Self {
+                    format,
+                    arch: Arch::Aarch64,
+                    release,
+                    efi_stub: false,
+                    command_line_size: None,
+                });
+            }
+        }
         Err(ImageError::Unknown)
     }
 
     /// The kernel proper, decompressed. `None` where it uses a compression that only the kernel knows (LZ4, LZO, LZMA,
     /// bzip2).
-    pub fn decompressed(&self, bytes: &[u8]) -> Result<Option<Vec<u8>>, ImageError> {
+    pub fn decompressed<'a>(&self, bytes: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, ImageError> {
         let payload = match self.format {
-            ImageFormat::Arm64Image => return Ok(Some(bytes.to_vec())),
-            ImageFormat::EfiZboot => return payload_of_zboot(bytes).map(Some),
+            ImageFormat::Arm64Image => return Ok(Some(Cow::Borrowed(bytes))),
+            ImageFormat::Arm64Compressed => bytes,
+            ImageFormat::EfiZboot => return Ok(Some(Cow::Owned(payload_of_zboot(bytes)?))),
             ImageFormat::BzImage => payload_of_bz_image(bytes)?,
         };
         match Compression::of(payload) {
             Compression::None => Ok(None),
-            _ => Ok(Some(decompress(payload, KERNEL_LIMIT)?)),
+            _ => Ok(Some(Cow::Owned(decompress(payload, KERNEL_LIMIT)?))),
         }
     }
+}
+
+fn is_arm64_image(bytes: &[u8]) -> bool {
+    bytes.get(0x38..0x3c) == Some(b"ARM\x64")
 }
 
 fn bz_image(bytes: &[u8]) -> Result<Image, ImageError> {

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use graven_ipe::Policy;
 use graven_targets::Arch;
 
+use super::certificates::{self, CertificatesError};
 use super::config::{Config, ConfigError};
-use super::ikconfig;
 use super::image::{Image, ImageError};
 use super::release::{Release, ReleaseError};
+use super::{boot_policy, ikconfig};
+use crate::x509::Certificate;
 
 /// What a kernel package brings, by content.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,10 @@ pub struct Kernel {
     pub config: Config,
     /// The modules compiled in.
     pub builtin: Builtin,
+    /// The certificates compiled in, which it trusts for policies, root hashes and modules alike.
+    pub certificates: Result<Vec<Certificate>, CertificatesError>,
+    /// The IPE policy compiled in, where there is one that can be found and that the kernel can read.
+    pub boot_policy: Option<Policy>,
 }
 
 /// Names of the modules compiled into a kernel, with `_` for `-`.
@@ -74,12 +81,17 @@ impl Kernel {
     pub fn inspect(parts: &Parts<'_>) -> Result<Self, InspectError> {
         let image = Image::parse(parts.image)?;
         let release = Release::parse(&image.release)?;
+        let kernel = match (image.decompressed(parts.image), parts.config) {
+            (Ok(Some(kernel)), _) => Ok(kernel),
+            (Ok(None), _) => Err("it is compressed by something else than gzip, xz and zstd".to_owned()),
+            (Err(error), Some(_)) => Err(error.to_string()),
+            (Err(error), None) => return Err(error.into()),
+        };
         let inside;
         let text = match parts.config {
             Some(text) => text,
             None => {
-                let kernel = image.decompressed(parts.image)?.ok_or(InspectError::NoConfig)?;
-                inside = ikconfig::extract(&kernel).ok_or(InspectError::NoConfig)?;
+                inside = kernel.as_deref().ok().and_then(ikconfig::extract).ok_or(InspectError::NoConfig)?;
                 &inside
             }
         };
@@ -91,7 +103,15 @@ impl Kernel {
             return Err(InspectError::ForeignConfig { config, image: image.arch });
         }
         let builtin = Builtin::parse(parts.builtin, parts.builtin_modinfo);
-        Ok(Self { release, arch: image.arch, image, config, builtin })
+        let certificates = match &kernel {
+            Ok(kernel) => certificates::built_in(kernel, image.arch, &config),
+            Err(problem) => Err(CertificatesError::Payload(problem.clone())),
+        };
+        let boot_policy = match &kernel {
+            Ok(kernel) if !config.text("IPE_BOOT_POLICY").is_empty() => boot_policy::find(kernel),
+            _ => None,
+        };
+        Ok(Self { release, arch: image.arch, image, config, builtin, certificates, boot_policy })
     }
 
     /// The command line that the kernel puts in place of the boot loader's, where it was built to

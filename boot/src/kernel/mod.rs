@@ -1,6 +1,8 @@
 //! What a kernel is and can do, read from its image, its configuration and its list of built-in modules; and what the
 //! builder refuses in one.
 
+mod boot_policy;
+mod certificates;
 mod config;
 mod ikconfig;
 mod image;
@@ -9,8 +11,9 @@ mod refusal;
 mod release;
 mod root_without_initramfs;
 
+pub use certificates::CertificatesError;
 pub use config::{Config, ConfigError, Value};
 pub use image::{Image, ImageError, ImageFormat};
 pub use inspect::{Builtin, InspectError, Kernel, Parts};
-pub use refusal::{AcceptError, Accepted, Demands, Judged, NAMES, Refusal, accept, assess};
+pub use refusal::{AcceptError, Accepted, Demands, Judged, NAMES, Refusal, Signers, accept, assess};
 pub use release::{Release, ReleaseError};

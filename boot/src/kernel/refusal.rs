@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use graven_ipe::{Action, Facts, Op};
 use graven_targets::BootChain;
 
+use super::certificates;
 use super::config::Config;
 use super::inspect::Kernel;
 use super::root_without_initramfs::own_root;
 use crate::compression::Compression;
+use crate::x509::Certificate;
 
 /// What the image asks of its kernel.
 #[derive(Clone, Debug)]
@@ -27,6 +30,17 @@ pub struct Demands {
     pub modules: Compression,
     /// The recipe puts `lsm=` on the line: its value, instead of `CONFIG_LSM`.
     pub lsm: Option<String>,
+    /// Whose signatures the kernel is to accept; `None` where that is not settled yet.
+    pub signers: Option<Signers>,
+}
+
+/// Who signs what the kernel itself checks.
+#[derive(Clone, Debug)]
+pub struct Signers {
+    /// The IPE policy's signer.
+    pub policy: Certificate,
+    /// The root hash's signer.
+    pub root_hash: Certificate,
 }
 
 /// A reason not to build with this kernel.
@@ -118,8 +132,9 @@ const ALWAYS: [(&str, &[Symbol], &str); 15] = [
 ];
 
 /// Every name that [`assess`] can give, in alphabetical order.
-pub const NAMES: [&str; 33] = [
+pub const NAMES: [&str; 35] = [
     "audit-off",
+    "boot-policy-stops-stage0",
     "builtin-disk-driver-and-file-system",
     "command-line-built-in",
     "command-line-forced",
@@ -150,6 +165,7 @@ pub const NAMES: [&str; 33] = [
     "seccomp-filter-off",
     "securityfs-off",
     "signature-algorithms-off",
+    "signer-not-in-kernel",
     "sysctl-off",
     "yama-off",
 ];
@@ -160,9 +176,10 @@ pub fn assess(kernel: &Kernel, demands: &Demands) -> Vec<Refusal> {
     for (name, symbols, why) in ALWAYS {
         found.demand(name, symbols, why);
     }
-    assess_keyrings(&mut found, demands);
+    assess_keyrings(&mut found, kernel, demands);
     assess_security_modules(&mut found, demands);
     assess_root(&mut found, demands);
+    assess_foreign_root(&mut found, kernel);
     assess_release(&mut found, kernel);
     assess_command_line(&mut found, kernel, demands);
     if demands.boot_chain == BootChain::Uki
@@ -212,7 +229,7 @@ impl Assessment<'_> {
 }
 
 /// Where the kernel looks for the certificates of policy and root hash.
-fn assess_keyrings(found: &mut Assessment<'_>, demands: &Demands) {
+fn assess_keyrings(found: &mut Assessment<'_>, kernel: &Kernel, demands: &Demands) {
     let root_hash_signature = ("DM_VERITY_VERIFY_ROOTHASH_SIG", Must::BuiltIn);
     match demands.boot_chain {
         BootChain::Uki => {
@@ -237,19 +254,50 @@ fn assess_keyrings(found: &mut Assessment<'_>, demands: &Demands) {
             );
         }
         BootChain::Fit => {
-            let embedded = !found.config.text("SYSTEM_TRUSTED_KEYS").is_empty()
-                || found.config.is_built_in("SYSTEM_EXTRA_CERTIFICATE");
-            if !embedded {
-                found.refuse(
-                    "no-reachable-policy-keyring",
-                    "without UEFI the kernel trusts only certificates compiled into it, and it has none \
-                     (CONFIG_SYSTEM_TRUSTED_KEYS is empty, CONFIG_SYSTEM_EXTRA_CERTIFICATE is off)",
-                    "build it with CONFIG_SYSTEM_TRUSTED_KEYS naming the policy's certificate",
-                );
-            }
+            assess_built_in_certificates(found, kernel, demands.signers.as_ref());
             let why = "dm-verity would not check the root hash's signature";
             found.demand("no-root-hash-keyring", &[root_hash_signature], why);
         }
+    }
+}
+
+/// Without UEFI the kernel trusts what was compiled into it and nothing else.
+fn assess_built_in_certificates(found: &mut Assessment<'_>, kernel: &Kernel, signers: Option<&Signers>) {
+    const REMEDY: &str =
+        "build the kernel with the signer's certificate in the file that CONFIG_SYSTEM_TRUSTED_KEYS names";
+    let list = match &kernel.certificates {
+        Ok(list) if list.is_empty() => {
+            let why = "without UEFI the kernel trusts only certificates compiled into it, and it has none";
+            return found.refuse("no-reachable-policy-keyring", why, REMEDY);
+        }
+        Ok(list) => list,
+        Err(problem) => {
+            let why = format!(
+                "whether the kernel trusts the signer of policy and root hash cannot be told: {problem}"
+            );
+            let remedy = "give the kernel as it left its build: Image, Image.gz, vmlinuz.efi or bzImage";
+            return found.refuse("signer-not-in-kernel", why, remedy);
+        }
+    };
+    let Some(Signers { policy, root_hash }) = signers else { return };
+    let named = |certificate: &Certificate| {
+        format!("«{}» (sha256:{})", certificate.subject(), certificate.fingerprint())
+    };
+    let unknown = |signer: &&Certificate| !certificates::knows(list, signer);
+    let all: &[(&str, &Certificate)] = match policy == root_hash {
+        true => &[("policy and root hash", policy)],
+        false => &[("policy", policy), ("root hash", root_hash)],
+    };
+    for (what, signer) in all.iter().filter(|(_, signer)| unknown(signer)) {
+        let trusted = list.iter().map(named).collect::<Vec<_>>().join(", ");
+        found.refuse(
+            "signer-not-in-kernel",
+            format!(
+                "the kernel would refuse {what} (ENOKEY): signed by {}, and the kernel trusts only {trusted}",
+                named(signer)
+            ),
+            REMEDY,
+        );
     }
 }
 
@@ -305,22 +353,39 @@ fn assess_root(found: &mut Assessment<'_>, demands: &Demands) {
              compressed ones",
         );
     }
-    if let Some(own) = own_root(found.config) {
-        let forced =
-            found.config.is_built_in("CMDLINE_OVERRIDE") || found.config.is_built_in("CMDLINE_FORCE");
-        if found.config.text("IPE_BOOT_POLICY").is_empty() && !forced {
-            found.refuse(
-                "builtin-disk-driver-and-file-system",
-                format!(
-                    "a changed command line can skip stage0 (rdinit=/none root=/dev/…): the kernel mounts a foreign \
-                     root by itself, with CONFIG_{}=y and CONFIG_{}=y",
-                    own.driver, own.file_system
-                ),
-                "use a kernel that has one of the two as a module (Debian: not the cloud flavour), or one with a \
-                 compiled-in IPE policy (CONFIG_IPE_BOOT_POLICY) that denies by default",
-            );
-        }
+}
+
+/// What runs when a changed command line skips stage0 (`rdinit=/none root=/dev/…`).
+fn assess_foreign_root(found: &mut Assessment<'_>, kernel: &Kernel) {
+    let allows = |facts: &Facts| {
+        let policy = kernel.boot_policy.as_ref()?;
+        Some(policy.evaluate(Op::Execute, facts).action == Action::Allow)
+    };
+    if allows(&Facts { boot_verified: true, ..Facts::default() }) == Some(false) {
+        found.refuse(
+            "boot-policy-stops-stage0",
+            "the policy compiled into the kernel does not let it run programs of the initramfs",
+            "give the policy of CONFIG_IPE_BOOT_POLICY the rule op=EXECUTE boot_verified=TRUE action=ALLOW",
+        );
     }
+    let forced = found.config.is_built_in("CMDLINE_OVERRIDE") || found.config.is_built_in("CMDLINE_FORCE");
+    let Some(own) = own_root(found.config).filter(|_| !forced) else { return };
+    let policy = match (found.config.text("IPE_BOOT_POLICY"), allows(&Facts::default())) {
+        ("", _) => "and has no policy (CONFIG_IPE_BOOT_POLICY) against what is on it",
+        (_, None) => "and the policy of CONFIG_IPE_BOOT_POLICY is not found in it, or is none",
+        (_, Some(true)) => "and its compiled-in policy allows what is on it",
+        (_, Some(false)) => return,
+    };
+    found.refuse(
+        "builtin-disk-driver-and-file-system",
+        format!(
+            "a changed command line can skip stage0 (rdinit=/none root=/dev/…): the kernel mounts a foreign root by \
+             itself, with CONFIG_{}=y and CONFIG_{}=y, {policy}",
+            own.driver, own.file_system
+        ),
+        "use a kernel that has one of the two as a module (Debian: not the cloud flavour), or one with a compiled-in \
+         IPE policy (CONFIG_IPE_BOOT_POLICY) that denies by default",
+    );
 }
 
 /// What only a version tells.

@@ -69,7 +69,7 @@ pub(crate) fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A file out of a Debian package in `GRAVEN_TEST_DEBS` (default: `~/.cache/graven/debs`).
+/// A file out of a Debian package, whose name begins like this (`*` may stand once for anything), in `GRAVEN_TEST_DEBS` (default: `~/.cache/graven/debs`).
 pub(crate) fn debian_file(package: &str, file: &str) -> Vec<u8> {
     let folder = match std::env::var_os("GRAVEN_TEST_DEBS") {
         Some(folder) => PathBuf::from(folder),
@@ -77,9 +77,13 @@ pub(crate) fn debian_file(package: &str, file: &str) -> Vec<u8> {
     };
     let entries = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("this test needs Debian packages in {}: {error}", folder.display()));
+    let (begins, goes_on) = package.split_once('*').unwrap_or((package, ""));
+    let is_it = |name: &str| {
+        name.ends_with(".deb") && name.strip_prefix(begins).is_some_and(|rest| rest.contains(goes_on))
+    };
     let deb = entries
         .map(|entry| entry.unwrap().path())
-        .find(|path| text(path).contains(&format!("/{package}")) && text(path).ends_with(".deb"))
+        .find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_it))
         .unwrap_or_else(|| panic!("this test needs a package {package}*.deb in {}", folder.display()));
     let script = format!("dpkg-deb --fsys-tarfile '{}' | tar -xO --wildcards '{file}'", deb.display());
     run("sh", &["-c", &script])
@@ -88,11 +92,13 @@ pub(crate) fn debian_file(package: &str, file: &str) -> Vec<u8> {
 /// systemd-stub for x86-64.
 pub(crate) fn stub() -> &'static [u8] {
     static STUB: OnceLock<Vec<u8>> = OnceLock::new();
-    STUB.get_or_init(|| debian_file("systemd-boot-efi_", "./usr/lib/systemd/boot/efi/linuxx64.efi.stub"))
+    STUB.get_or_init(|| {
+        debian_file("systemd-boot-efi_*_amd64", "./usr/lib/systemd/boot/efi/linuxx64.efi.stub")
+    })
 }
 
 /// Debian's x86-64 kernel.
 pub(crate) fn kernel() -> &'static [u8] {
     static KERNEL: OnceLock<Vec<u8>> = OnceLock::new();
-    KERNEL.get_or_init(|| debian_file("linux-binary-", "./usr/lib/modules/*/vmlinuz"))
+    KERNEL.get_or_init(|| debian_file("linux-binary-*-amd64_", "./usr/lib/modules/*/vmlinuz"))
 }

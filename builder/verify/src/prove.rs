@@ -91,7 +91,7 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
         error_correction(disk, layout, params, plan, checked, r)
     });
     let tree = given(layout, "file-system", r, |layout, r| file_system(disk, layout, plan, params, r));
-    given(boot, "kernel", r, |boot, r| kernel(boot, tree.as_ref(), plan, archive, manifest, r));
+    given(boot, "kernel", r, |boot, r| kernel(boot, tree.as_ref(), plan, archive, &signers, manifest, r));
     given(layout, "unused-space", r, |layout, r| unused_space(disk, layout, params, plan, manifest, r));
 
     given(boot, "profile", r, |boot, r| profile(boot, &signers, options, r));

@@ -7,6 +7,7 @@ use graven_handoff::initramfs::MODULES;
 use graven_handoff::{Plan, SecureBoot};
 use graven_image::tree::{Tree, TreePath};
 
+use super::profile::Signers;
 use super::{explain, shown};
 use crate::artefact::Artefact;
 use crate::manifest::Manifest;
@@ -15,12 +16,14 @@ use crate::report::Report;
 /// Bytes that a configuration or list of the root may have.
 const MOST_BYTES: u64 = 16 << 20;
 
-/// Judges the kernel by its configuration, taken from the root or from the kernel itself. Without one: unproved.
+/// Judges the kernel by its configuration, taken from the root or from the kernel itself, and by the certificates in it.
+/// Without a configuration: unproved.
 pub(crate) fn kernel(
     boot: &Artefact<'_>,
     tree: Option<&Tree>,
     plan: Option<&Plan>,
     archive: Option<&Initramfs>,
+    signers: &Signers,
     manifest: Option<&Manifest>,
     report: &mut Report,
 ) -> Option<()> {
@@ -79,6 +82,11 @@ pub(crate) fn kernel(
         command_line_limit: kernel.arch.command_line_size(),
         modules: archive.map_or(Compression::None, compression_of_modules),
         lsm: None,
+        signers: signers
+            .policy
+            .clone()
+            .zip(signers.root.clone())
+            .map(|(policy, root_hash)| kernel::Signers { policy, root_hash }),
     };
     let (mut problems, mut accepted) = (Vec::new(), Vec::new());
     for refusal in kernel::assess(&kernel, &demands) {
