@@ -42,7 +42,8 @@ fn firmware_in_setup_mode_takes_our_auth_files_and_enforces_them() {
     fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &variables).unwrap();
     let image = signed_uki(work.path());
     // systemd-boot writes PK.auth, KEK.auth and db.auth by SetVariable and restarts; firmware then checks both images.
-    let loader = oracle::debian_file("systemd-boot-efi_*_amd64", "./usr/lib/systemd/boot/efi/systemd-bootx64.efi");
+    let loader =
+        oracle::debian_file("systemd-boot-efi_*_amd64", "./usr/lib/systemd/boot/efi/systemd-bootx64.efi");
     let Answer::Signed(loader) = authenticode::sign(&loader, &keys().signer("db")).unwrap() else { panic!() };
     let files = ["PK.auth", "KEK.auth", "db.auth"].map(|name| fs::read(keys().path(name)).unwrap());
     let console = boot(

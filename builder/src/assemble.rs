@@ -8,6 +8,7 @@ use graven_boot::modules::{self, Index, IndexFile, Module, ModuleFiles, Wanted};
 use graven_image::tree::{self, Content, Inode, Kind, Metadata, Tree, TreePath};
 use graven_recipe::{Modules, Recipe, SecureBoot};
 use graven_sources::deb;
+use graven_targets::BootChain;
 
 use crate::error::{Error, Result};
 use crate::kernel::KernelFiles;
@@ -125,7 +126,7 @@ fn for_initramfs(recipe: &Recipe) -> Vec<Wanted> {
         Wanted::required("dm_verity", "the verified root"),
         Wanted::required("erofs", "the root file system"),
     ];
-    if recipe.boot.secure_boot == SecureBoot::Required {
+    if recipe.target.boot_chain == BootChain::Uki && recipe.boot.secure_boot == SecureBoot::Required {
         wanted.push(Wanted::required("efivarfs", "the check that Secure Boot is on"));
     }
     wanted.extend(drivers(recipe));

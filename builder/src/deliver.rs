@@ -10,10 +10,12 @@ use graven_boot::cmdline::PolicyPlacement;
 use graven_image::fat;
 use graven_image::tree::{Kind, WalkEntry};
 use graven_recipe::{PolicyMode, Recipe};
+use graven_targets::BootChain;
 use graven_verify::manifest::{
     self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Manifest, Partition, Policy, Role, Root,
     sha256_hex,
 };
+use graven_verify::{BOOT_FOLDER, FIT_FILE};
 use graven_verity::fsverity::{self, Digester};
 use graven_verity::hash;
 use graven_verity::io::{ReadAt, Window, WriteAt};
@@ -61,7 +63,10 @@ pub fn deliver(
     let BootArtefact { sealed, bound, .. } = boot;
     let image = &sealed.image;
     let disk_path = staging.folder().join(DISK);
-    let esp_file = format!("EFI/BOOT/{}", recipe.target.arch.efi_boot_file());
+    let esp_file = match recipe.target.boot_chain {
+        BootChain::Uki => format!("{BOOT_FOLDER}/{}", recipe.target.arch.efi_boot_file()),
+        BootChain::Fit => FIT_FILE.to_owned(),
+    };
     write_esp(sealed, &esp_file, &boot.bytes, rootfs.source_date)?;
     for firmware in &plan.firmware {
         image
@@ -135,9 +140,9 @@ pub fn deliver(
         boot: Boot {
             path: format!("/{esp_file}"),
             sha256: sha256_hex(&boot.bytes),
-            authenticode: hex(&boot.authenticode),
+            authenticode: boot.authenticode.map(|digest| hex(&digest)),
             kernel_sha256: sha256_hex(&kernel.image),
-            stub_sha256: sha256_hex(stub),
+            stub_sha256: stub.as_deref().map(sha256_hex),
         },
         initramfs: InitramfsEntry::list(&boot.initramfs),
         kernel: manifest::Kernel {
@@ -161,7 +166,7 @@ pub fn deliver(
         ("policy.p7b".into(), bound.signed.clone()),
         ("root.p7s".into(), sealed.signature.clone()),
         ("cmdline.txt".into(), format!("{}\n", boot.command_line).into_bytes()),
-        (format!("{}.efi", recipe.name), boot.bytes.clone()),
+        (format!("{}.{}", recipe.name, boot_ending(recipe.target.boot_chain)), boot.bytes.clone()),
     ]);
     for (name, signer) in certificates {
         files.insert(name.into(), signer.certificate().to_pem().into_bytes());
@@ -175,6 +180,14 @@ pub fn deliver(
     let lines: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
     staging.write("SHA256SUMS", lines.as_bytes())?;
     Ok(manifest)
+}
+
+/// How the boot artefact's file ends.
+const fn boot_ending(chain: BootChain) -> &'static str {
+    match chain {
+        BootChain::Uki => "efi",
+        BootChain::Fit => "itb",
+    }
 }
 
 /// fs-verity of the whole disk. The root is not read again: its blocks were hashed as they were written.

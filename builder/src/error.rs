@@ -47,6 +47,9 @@ pub enum Error {
     /// The boot artefact's signature.
     #[error(transparent)]
     Authenticode(#[from] graven_boot::authenticode::AuthenticodeError),
+    /// The FIT.
+    #[error("the FIT: {0}")]
+    Fit(#[from] graven_boot::fit::FitError),
     /// Contents of the root that could not be read when they were wanted.
     #[error("the root file system: {0}")]
     Contents(#[source] io::Error),
@@ -97,6 +100,7 @@ impl Error {
     #[must_use]
     pub fn fault(&self) -> Fault {
         use graven_boot::authenticode::AuthenticodeError;
+        use graven_boot::fit::FitError;
         use graven_boot::pkcs7::Pkcs7Error;
         use graven_boot::sign::SignError;
         use graven_image::{fat, gpt, tree};
@@ -114,6 +118,7 @@ impl Error {
             | Self::Tree(tree::Error::Read { .. })
             | Self::Recipe(graven_recipe::RecipeError::Read { .. }) => Fault::Environment,
             Self::Sign(error)
+            | Self::Fit(FitError::Sign(error))
             | Self::Signers(SignersError::Sign(error))
             | Self::Pkcs7(Pkcs7Error::Sign(error))
             | Self::Authenticode(AuthenticodeError::Signature { source: Pkcs7Error::Sign(error), .. }) => {

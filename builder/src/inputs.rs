@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 
 /// The files of all patterns, in the recipe's order, each once.
-fn matching(patterns: &[FilePattern]) -> Result<Vec<PathBuf>> {
+pub(crate) fn matching(patterns: &[FilePattern]) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for pattern in patterns {
         for path in pattern.files()? {

@@ -8,6 +8,7 @@ use graven_boot::modules::ModuleFiles;
 use graven_image::tree::{Kind, Metadata, Tree, TreePath};
 use graven_recipe::{KernelSource, LocalPath, Recipe, SecureBoot};
 use graven_sources::{Spool, deb, dir};
+use graven_targets::BootChain;
 use graven_verify::manifest::Input;
 use std::collections::BTreeMap;
 
@@ -134,7 +135,8 @@ impl KernelFiles {
         }
         let demands = Demands {
             boot_chain: recipe.target.boot_chain,
-            secure_boot: recipe.boot.secure_boot == SecureBoot::Required,
+            secure_boot: recipe.target.boot_chain == BootChain::Uki
+                && recipe.boot.secure_boot == SecureBoot::Required,
             fec: recipe.verity.fec_roots > 0,
             root_file_system: "EROFS_FS",
             command_line_limit: recipe.target.command_line.limit,
@@ -154,6 +156,21 @@ impl KernelFiles {
         }
         let accepted = judged.accepted.into_iter().map(|one| (one.refusal.name.to_owned(), one.reason));
         Ok((kernel, accepted.collect()))
+    }
+
+    /// A device tree that came with the kernel, by the name that the kernel's build gives it.
+    ///
+    /// # Errors
+    /// Where it has none of this name.
+    pub(crate) fn device_tree(&self, name: &str) -> Result<Vec<u8>> {
+        let folder = self.modules.as_ref().map(ToString::to_string).unwrap_or_default();
+        let place = format!("{folder}/dtb/{name}");
+        match is_there(&self.tree, &place) {
+            true => Ok(self.tree.read(&path(&place)?, LARGEST_TEXT)?),
+            false => Err(Error::Kernel(format!(
+                "it brings no device tree {place}; give one with [boot] device-trees"
+            ))),
+        }
     }
 
     fn parse(&self) -> Result<Kernel> {

@@ -2,9 +2,7 @@
 
 use graven_boot::cmdline::{self, CommandLine, PolicyPlacement};
 use graven_boot::initramfs::{Initramfs, compression_for};
-use graven_boot::pe::Image;
-use graven_boot::sign::Answer;
-use graven_boot::{authenticode, uki};
+use graven_boot::{authenticode, pe};
 use graven_handoff as handoff;
 use graven_handoff::{
     Addition, Algorithm, Enforcement, Fec, Hardening, Init, KernelLockdown, ModuleParameter, Mount,
@@ -12,6 +10,7 @@ use graven_handoff::{
     Relaxation, Relaxed, Root, Verity,
 };
 use graven_recipe::{self as recipe, PolicyMode, Profile, Recipe, SecureBoot};
+use graven_targets::BootChain;
 use graven_verify::manifest::sha256_hex;
 
 use crate::assemble::Rootfs;
@@ -21,6 +20,11 @@ use crate::plan;
 use crate::root::RootImage;
 use crate::seal::{BoundPolicy, SealedRoot, Station};
 use crate::signers::Signers;
+
+mod fit;
+mod uki;
+
+pub use fit::KEY_NAME;
 
 /// Seconds that disks have to appear in.
 const WAIT_SECONDS: u32 = 30;
@@ -32,10 +36,10 @@ pub struct BootArtefact {
     pub sealed: SealedRoot,
     /// The policy.
     pub bound: BoundPolicy,
-    /// The signed UKI.
+    /// The signed UKI or FIT.
     pub bytes: Vec<u8>,
-    /// Its Authenticode digest.
-    pub authenticode: [u8; 32],
+    /// A UKI's Authenticode digest.
+    pub authenticode: Option<[u8; 32]>,
     /// The command line inside.
     pub command_line: CommandLine,
     /// Where the signed policy travels.
@@ -46,7 +50,7 @@ pub struct BootArtefact {
     pub stage0_sha256: String,
 }
 
-/// Makes and signs the UKI. What it binds, root hash and policy, is there already.
+/// Makes and signs the boot artefact. What it binds, root hash and policy, is there already.
 ///
 /// # Errors
 /// A command line that does not fit, a stub that is none, and what the signer says.
@@ -77,19 +81,15 @@ pub fn link(
     let initramfs = initramfs(rootfs, stage0, built.line.as_str(), &plan, built.policy, &bound.signed);
     let compression = compression_for(&rootfs.kernel.config);
     let compressed = initramfs.write_compressed(compression).map_err(link_error)?;
-    let unsigned = uki::build(&uki::Parts {
-        stub: &inputs.stub,
-        os_release: &os_release(recipe),
-        cmdline: built.line.as_str(),
-        uname: &rootfs.kernel.image.release,
-        initrd: &compressed,
-        linux: &inputs.kernel.image,
-    })
-    .map_err(link_error)?;
-    Ok(match authenticode::sign(&unsigned, &*signers.boot)? {
-        Answer::Pending(request) => Station::Pending(vec![request]),
-        Answer::Signed(bytes) => Station::Done(BootArtefact {
-            authenticode: authenticode::digest(&Image::parse(&bytes).map_err(link_error)?),
+    let line = built.line.as_str();
+    let (station, authenticode): (_, fn(&[u8]) -> Option<[u8; 32]>) = match recipe.target.boot_chain {
+        BootChain::Uki => (uki::make(inputs, rootfs, line, &compressed, signers)?, authenticode_of),
+        BootChain::Fit => (fit::make(inputs, rootfs, line, compressed, signers)?, |_| None),
+    };
+    Ok(match station {
+        Station::Pending(requests) => Station::Pending(requests),
+        Station::Done(bytes) => Station::Done(BootArtefact {
+            authenticode: authenticode(&bytes),
             bytes,
             command_line: built.line,
             policy: built.policy,
@@ -101,18 +101,12 @@ pub fn link(
     })
 }
 
-fn link_error(error: impl std::fmt::Display) -> Error {
-    Error::Link(error.to_string())
+fn authenticode_of(uki: &[u8]) -> Option<[u8; 32]> {
+    pe::Image::parse(uki).ok().map(|image| authenticode::digest(&image))
 }
 
-/// `.osrel`: boot menus show it, and a verifier reads the profile from it.
-fn os_release(recipe: &Recipe) -> String {
-    let (name, version, profile) = (&recipe.name, recipe.version, recipe.profile);
-    format!(
-        "ID={}\nNAME=\"{name}\"\nVERSION_ID={version}\nIMAGE_ID={name}\nIMAGE_VERSION={version}\n\
-         PRETTY_NAME=\"{name} {version}\"\nVARIANT_ID={profile}\n",
-        name.to_lowercase()
-    )
+fn link_error(error: impl std::fmt::Display) -> Error {
+    Error::Link(error.to_string())
 }
 
 fn enforcement(recipe: &Recipe) -> Enforcement {
@@ -153,9 +147,10 @@ fn plan(recipe: &Recipe, sealed: &SealedRoot, bound: &BoundPolicy) -> Plan {
             version: PolicyVersion(version.major, version.minor, version.revision),
         },
         enforcement: enforcement(recipe),
-        secure_boot: match recipe.boot.secure_boot {
-            SecureBoot::Required => handoff::SecureBoot::Required,
-            SecureBoot::Optional => handoff::SecureBoot::NotRequired,
+        secure_boot: match (recipe.target.boot_chain, recipe.boot.secure_boot) {
+            (BootChain::Uki, SecureBoot::Required) => handoff::SecureBoot::Required,
+            // A U-Boot has no such state.
+            (BootChain::Fit, _) | (_, SecureBoot::Optional) => handoff::SecureBoot::NotRequired,
         },
         kernel_lockdown: kernel_lockdown(recipe),
         security_modules: ["lockdown", "yama", "ipe"].map(str::to_owned).to_vec(),

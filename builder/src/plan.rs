@@ -11,7 +11,7 @@ use graven_verify::manifest::Input;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::inputs::{file_input, file_name, package_input, read_packages};
+use crate::inputs::{file_input, file_name, matching, package_input, read_packages};
 use crate::kernel::KernelFiles;
 
 /// All that an image is a function of, but the keys.
@@ -29,8 +29,10 @@ pub struct Plan {
     pub files: Vec<(TreePath, Inode)>,
     /// The kernel, its configuration and its modules.
     pub kernel: KernelFiles,
-    /// systemd's EFI stub.
-    pub stub: Vec<u8>,
+    /// systemd's EFI stub, for a UKI.
+    pub stub: Option<Vec<u8>>,
+    /// The board's device trees by name, for a FIT.
+    pub device_trees: Vec<(String, Vec<u8>)>,
     /// The board's firmware, where its disk carries it.
     pub firmware: Vec<Firmware>,
     /// Every input with its digest.
@@ -69,7 +71,8 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         || rayon::join(|| packages(&recipe, &spool), || archives(&recipe, &spool)),
         || rayon::join(|| KernelFiles::read(&recipe, &spool), || stub(&recipe, &spool)),
     );
-    let (packages, archives, kernel, (stub, stub_input)) = (packages?, archives?, kernel?, stub?);
+    let (packages, archives, kernel) = (packages?, archives?, kernel?);
+    let (stub, stub_input) = stub?.unzip();
 
     let layers = packages.iter().map(|package| &package.layer);
     let layers = layers.chain(archives.iter().flatten().map(|(layer, _)| layer));
@@ -88,6 +91,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         files: Vec::new(),
         kernel,
         stub,
+        device_trees: Vec::new(),
         firmware: Vec::new(),
         inputs: Vec::new(),
         recipe,
@@ -110,7 +114,13 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         plan.inputs.extend(input);
     }
     plan.inputs.extend(plan.kernel.inputs.iter().cloned());
-    plan.inputs.push(stub_input);
+    plan.inputs.extend(stub_input);
+    if plan.recipe.target.boot_chain == BootChain::Fit {
+        for (name, bytes, input) in device_trees(&plan.recipe, &plan.kernel)? {
+            plan.device_trees.push((name, bytes));
+            plan.inputs.extend(input);
+        }
+    }
     for blob in &plan.recipe.target.disk.blobs {
         let (firmware, input) = firmware(&plan.recipe, blob)?;
         plan.firmware.push(firmware);
@@ -122,19 +132,14 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
 /// What a board file may say and no image can be made for yet.
 fn refuse_unbuildable(recipe: &Recipe) -> Result<()> {
     let target = &recipe.target;
-    match (target.arch, target.boot_chain) {
-        (Arch::Arm, _) => Err(Error::Limit(format!(
+    match target.arch {
+        Arch::X86_64 | Arch::Aarch64 => Ok(()),
+        Arch::Arm => Err(Error::Limit(format!(
             "target {} is a 32-bit ARM: its partition types and its command line of {} bytes are known, but there is no \
              stage0 for it, so that no image can be built. 64-bit processors are aarch64",
             target.name,
             target.arch.command_line_size()
         ))),
-        (Arch::X86_64 | Arch::Aarch64, BootChain::Fit) => Err(Error::Limit(format!(
-            "target {} boots a FIT, which `graven build` cannot make yet; a board whose U-Boot has the EFI loader can \
-             take a UKI: a board file with inherit = \"{}\" and boot-chain = \"uki\"",
-            target.name, target.name
-        ))),
-        (Arch::X86_64 | Arch::Aarch64, BootChain::Uki) => Ok(()),
     }
 }
 
@@ -258,9 +263,33 @@ fn firmware(recipe: &Recipe, blob: &Blob) -> Result<(Firmware, Input)> {
     Ok((Firmware { blob: blob.clone(), bytes }, file_input("firmware", &file.path)?))
 }
 
-/// systemd's stub: a file, or a member of the package that brings it.
-fn stub(recipe: &Recipe, spool: &Spool) -> Result<(Vec<u8>, Input)> {
+/// The recipe's device trees, or those of the kernel's that the target names.
+fn device_trees(recipe: &Recipe, kernel: &KernelFiles) -> Result<Vec<(String, Vec<u8>, Option<Input>)>> {
+    let mut trees = Vec::new();
+    for path in matching(&recipe.boot.device_trees)? {
+        let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
+        trees.push((file_name(&path), bytes, Some(file_input("device-tree", &path)?)));
+    }
+    if trees.is_empty() {
+        for name in &recipe.target.device_trees {
+            trees.push((name.clone(), kernel.device_tree(name)?, None));
+        }
+    }
+    if trees.is_empty() {
+        return Err(Error::Limit(format!(
+            "target {} boots a FIT, whose command line travels in a device tree: [boot] device-trees = [\"board.dtb\"]",
+            recipe.target.name
+        )));
+    }
+    Ok(trees)
+}
+
+/// systemd's stub: a file, or a member of the package that brings it. A FIT has none.
+fn stub(recipe: &Recipe, spool: &Spool) -> Result<Option<(Vec<u8>, Input)>> {
     const LARGEST: u64 = 16 << 20;
+    if recipe.target.boot_chain == BootChain::Fit {
+        return Ok(None);
+    }
     let Some(pattern) = &recipe.boot.stub else {
         return Err(Error::Limit(format!(
             "target {} boots a UKI, which needs systemd's EFI stub: [boot] stub = \"systemd-boot-efi_*_{{arch}}.deb\"",
@@ -269,10 +298,10 @@ fn stub(recipe: &Recipe, spool: &Spool) -> Result<(Vec<u8>, Input)> {
     };
     let path = pattern.file()?;
     if path.extension().is_none_or(|ending| ending != "deb") {
-        return Ok((
+        return Ok(Some((
             std::fs::read(&path).map_err(|error| Error::io(&path, error))?,
             file_input("stub", &path)?,
-        ));
+        )));
     }
     let package = deb::read(&path, None, spool, &Limits::default())?;
     let member = format!("/usr/lib/systemd/boot/efi/{}", recipe.target.arch.efi_stub_file());
@@ -292,5 +321,5 @@ fn stub(recipe: &Recipe, spool: &Spool) -> Result<(Vec<u8>, Input)> {
     }
     let mut bytes = vec![0; usize::try_from(content.len).unwrap_or_default()];
     content.read_exact_at(&mut bytes, 0).map_err(|error| Error::io(&path, error))?;
-    Ok((bytes, Input { kind: "stub".into(), ..package_input(&package) }))
+    Ok(Some((bytes, Input { kind: "stub".into(), ..package_input(&package) })))
 }

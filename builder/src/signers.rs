@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use graven_boot::sign::{DetachedSigner, FileSigner, SignError, Signer};
 use graven_boot::x509::Certificate;
+use graven_targets::BootChain;
 
 /// The signers of the three things that a build signs.
 ///
@@ -48,6 +49,27 @@ impl Signers {
     pub fn uefi(keys: &Path, answers: Option<&Path>) -> Result<Self, SignersError> {
         let db: Arc<dyn Signer> = signer(keys, "db", answers)?;
         Ok(Self { boot: Arc::clone(&db), policy: Arc::clone(&db), root: db })
+    }
+
+    /// The signers of a FIT target, likewise: `fit` signs the boot artefact; `policy`, whose certificate is in the kernel,
+    /// signs policy and root hash.
+    ///
+    /// # Errors
+    /// As [`Signers::uefi`]'s.
+    pub fn fit(keys: &Path, answers: Option<&Path>) -> Result<Self, SignersError> {
+        let policy = signer(keys, "policy", answers)?;
+        Ok(Self { boot: signer(keys, "fit", answers)?, policy: Arc::clone(&policy), root: policy })
+    }
+
+    /// Those of a target's boot chain.
+    ///
+    /// # Errors
+    /// As [`Signers::uefi`]'s.
+    pub fn of(chain: BootChain, keys: &Path, answers: Option<&Path>) -> Result<Self, SignersError> {
+        match chain {
+            BootChain::Uki => Self::uefi(keys, answers),
+            BootChain::Fit => Self::fit(keys, answers),
+        }
     }
 
     /// Whether any of them signs with a development key.

@@ -123,6 +123,7 @@ struct BoardFile {
     /// Nor is this: a child was not tried because its parent was.
     proved: Option<Proof>,
     device_trees: Option<Vec<String>>,
+    kernel_address: Option<u64>,
     #[serde(default)]
     command_line: CommandLineSection,
     #[serde(default)]
@@ -180,6 +181,7 @@ impl BoardFile {
             consoles: self.consoles.or(parent.consoles),
             proved: self.proved,
             device_trees: self.device_trees.or(parent.device_trees),
+            kernel_address: self.kernel_address.or(parent.kernel_address),
             command_line: CommandLineSection {
                 limit: self.command_line.limit.or(parent.command_line.limit),
                 reserve: self.command_line.reserve.or(parent.command_line.reserve),
@@ -208,6 +210,7 @@ impl BoardFile {
             )));
         }
         let arch = self.arch.ok_or_else(|| missing("arch"))?;
+        let boot_chain = self.boot_chain.ok_or_else(|| missing("boot-chain"))?;
         let consoles = self.consoles.ok_or_else(|| missing("consoles"))?;
         if consoles.is_empty() {
             return Err(invalid(
@@ -223,7 +226,8 @@ impl BoardFile {
         Ok(Target {
             description: self.description.ok_or_else(|| missing("description"))?,
             arch,
-            boot_chain: self.boot_chain.ok_or_else(|| missing("boot-chain"))?,
+            boot_chain,
+            kernel_address: kernel_address(boot_chain, self.kernel_address).map_err(invalid)?,
             command_line: command_line(self.command_line, arch).map_err(invalid)?,
             consoles,
             drivers: Drivers {
@@ -285,6 +289,23 @@ fn device_trees(names: Option<Vec<String>>) -> Result<Vec<String>, String> {
             name.escape_debug()
         )),
         None => Ok(names),
+    }
+}
+
+/// A FIT says where its kernel goes; a UEFI finds room itself.
+fn kernel_address(boot_chain: BootChain, address: Option<u64>) -> Result<Option<u64>, String> {
+    /// What arm64 kernels are aligned to in memory (Linux, `Documentation/arch/arm64/booting.rst`).
+    const ALIGNMENT: u64 = 2 << 20;
+    match (boot_chain, address) {
+        (BootChain::Fit, None) => {
+            Err("`kernel-address` is missing, where U-Boot puts the kernel of a FIT".into())
+        }
+        (BootChain::Fit, Some(address)) if !address.is_multiple_of(ALIGNMENT) => {
+            Err(format!("`kernel-address` is {address:#x}; a kernel begins at a multiple of {ALIGNMENT:#x}"))
+        }
+        // Inherited by a board that boots otherwise.
+        (BootChain::Uki, _) => Ok(None),
+        (BootChain::Fit, address) => Ok(address),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Target {
     pub arch: Arch,
     /// What its firmware starts and checks.
     pub boot_chain: BootChain,
+    /// Where U-Boot puts the kernel, in memory; FIT alone.
+    pub kernel_address: Option<u64>,
     /// How long the kernel command line may be, and what the firmware does to it.
     pub command_line: CommandLineLimit,
     /// Values of `console=` in the order in which they go on the command line. The kernel makes the last one

@@ -190,6 +190,8 @@ pub enum Modules {
 pub struct Boot {
     /// systemd's EFI stub, or a Debian package (`.deb`) that holds it. UKI targets need it.
     pub stub: Option<FilePattern>,
+    /// The board's device trees (`.dtb`), for FIT targets: those of the kernel's own that the target names, unless given.
+    pub device_trees: Vec<FilePattern>,
     /// Whether stage0 demands Secure Boot.
     pub secure_boot: SecureBoot,
     /// What stage0 does once it has refused to go on.

@@ -202,6 +202,8 @@ enum AllModules {
 struct BootTable {
     /// systemd's EFI stub, or the Debian package that holds it.
     stub: Option<String>,
+    /// The board's device trees (`.dtb`), for FIT targets; those of the kernel's own that the target names unless said.
+    device_trees: Option<Vec<String>>,
     /// Whether stage0 demands Secure Boot; `required` unless said.
     secure_boot: Option<SecureBoot>,
     /// What stage0 does once it has refused to go on; `reboot` unless said.

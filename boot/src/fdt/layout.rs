@@ -54,7 +54,8 @@ pub struct PropertyHeader {
     pub name_offset: U32,
 }
 
-pub(super) const MAGIC: u32 = 0xd00d_feed;
+/// The first four bytes of every device tree, big-endian.
+pub const MAGIC: u32 = 0xd00d_feed;
 pub(super) const VERSION: u32 = 17;
 pub(super) const LAST_COMPATIBLE_VERSION: u32 = 16;
 pub(crate) const BEGIN_NODE: u32 = 1;

@@ -21,7 +21,7 @@ pub(crate) mod tokens {
     pub(crate) use super::write::{begin_node, end, end_node, property};
 }
 
-pub use layout::{Header, PropertyHeader, Reservation};
+pub use layout::{Header, MAGIC, PropertyHeader, Reservation};
 pub use node::{Node, Property};
 
 use thiserror::Error;

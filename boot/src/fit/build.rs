@@ -240,7 +240,7 @@ fn check_names(parts: &Parts<'_>) -> Result<(), FitError> {
 }
 
 /// U-Boot's name of an architecture (`boot/image.c`, `uimage_arch`).
-const fn arch_name(arch: Arch) -> &'static str {
+pub const fn arch_name(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "x86_64",
         Arch::Aarch64 => "arm64",

@@ -60,7 +60,7 @@ mod sign;
 mod verify;
 
 pub use algorithm::{Hash, Padding, SignatureAlgorithm};
-pub use build::{Address, ConfigurationParts, ImageParts, Kind, Parts, build};
+pub use build::{Address, ConfigurationParts, ImageParts, Kind, Parts, arch_name, build};
 pub use compression::Compression;
 pub use read::{Configuration, Fit, Image, Placement, Reference, SignatureNode};
 pub use report::{ConfigurationReport, ImageReport, Report, SignatureReport};

@@ -14,6 +14,7 @@ use graven::stage0;
 use graven_boot::keys;
 use graven_boot::sign::{Request, ToSign};
 use graven_recipe::{Profile, Recipe, Selection};
+use graven_targets::BootChain;
 
 use super::progress::Bar;
 use super::{Failure, Outcome, Status, print};
@@ -159,8 +160,9 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
         Some(folder) => folder.clone(),
         None => development_keys(&out)?,
     };
-    let signers =
-        Signers::uefi(&keys, Some(arguments.answers.as_deref().unwrap_or(&pending))).map_err(Error::from)?;
+    let chain = recipe.target.boot_chain;
+    let signers = Signers::of(chain, &keys, Some(arguments.answers.as_deref().unwrap_or(&pending)))
+        .map_err(Error::from)?;
     let staging = Staging::open(&out).map_err(Error::from)?;
     let plan = arguments.choice.plan(target, staging.folder())?;
     let whole = if arguments.sha256 { WholeSha256::Yes } else { WholeSha256::No };
@@ -169,7 +171,7 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
         Built::Image(manifest) => {
             let disk = out.join(DISK);
             print(&format!(
-                "{}\n  root hash  {}\n  policy     {} {} ({})\n  boot it    graven run {}\n  prove it   graven verify {} --trust {}\n",
+                "{}\n  root hash  {}\n  policy     {} {} ({})\n  boot it    graven run {}\n  prove it   graven verify {} {}\n",
                 disk.display(),
                 manifest.root.root_hash,
                 manifest.policy.name,
@@ -177,7 +179,7 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
                 manifest.policy.mode,
                 out.display(),
                 disk.display(),
-                keys.join("db.crt").display(),
+                trust(chain, &keys),
             ))?;
             if signers.any_development() {
                 eprintln!("graven: signed with development keys: do not ship this image");
@@ -186,6 +188,18 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
                 eprintln!("graven: this is a development image");
             }
             Ok(Status::Good)
+        }
+    }
+}
+
+/// The certificates that an image of this chain is proved by, as `graven verify` takes them.
+fn trust(chain: BootChain, keys: &Path) -> String {
+    let certificate = |name: &str| keys.join(name).display().to_string();
+    match chain {
+        BootChain::Uki => format!("--trust {}", certificate("db.crt")),
+        BootChain::Fit => {
+            let (boot, policy) = (certificate("fit.crt"), certificate("policy.crt"));
+            format!("--trust-boot {boot} --trust-policy {policy} --trust-root {policy}")
         }
     }
 }

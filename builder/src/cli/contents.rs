@@ -39,7 +39,7 @@ pub(crate) struct CatArguments {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  graven extract out/acme-fw-2.4.1-x86_64-uefi / --to root/\n  \
-    graven extract disk.img / --tar --to root.tar\n  graven extract disk.img uki --to acme.efi\n\n\
+    graven extract disk.img / --tar --to root.tar\n  graven extract disk.img boot --to acme.efi\n\n\
     WHAT is as in `graven cat`. A folder is copied as an unprivileged user can have it, without owners, extended\n\
     attributes, set-uid bits and device nodes; --tar keeps them all.")]
 pub(crate) struct ExtractArguments {

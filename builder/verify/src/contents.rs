@@ -1,6 +1,8 @@
 //! The parts of an image, read but not proved: for looking at them and copying them out.
 
+use graven_boot::fit::{Fit, FitError};
 use graven_boot::initramfs::{Entry, Initramfs, Kind};
+use graven_boot::kernel::{self, ImageError};
 use graven_boot::pkcs7::{Pkcs7Error, SignedData};
 use graven_boot::uki::{Uki, UkiError};
 use graven_handoff::{self as handoff, Binding, CommandLineError, Plan, PlanError, PolicySource};
@@ -8,8 +10,10 @@ use graven_image::erofs;
 use graven_image::fat;
 use graven_image::gpt::{self, Partition, Table};
 use graven_image::tree::Tree;
+use graven_targets::BootChain;
 use graven_verity::io::Window;
 
+use crate::artefact::{Artefact, chain_of};
 use crate::layout::{Layout, LayoutError, window};
 use crate::links::esp::MOST_BOOT_BYTES;
 use crate::links::initramfs::unpack;
@@ -29,11 +33,13 @@ pub struct Contents {
 pub struct Boot {
     /// The file.
     pub bytes: Vec<u8>,
-    /// Name and length in bytes of each PE section.
+    /// What starts it.
+    pub chain: BootChain,
+    /// Name and length in bytes of each PE section, or of each image of a FIT.
     pub sections: Vec<(String, usize)>,
-    /// Text of os-release.
+    /// Text of os-release; of a FIT, its description.
     pub os_release: String,
-    /// `uname -r` of the kernel, as the section says.
+    /// `uname -r` of the kernel.
     pub uname: String,
     /// The kernel.
     pub kernel: Vec<u8>,
@@ -56,8 +62,8 @@ pub struct Boot {
 /// A part of the boot chain that has a name of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// `uki`: the boot artefact.
-    Uki,
+    /// `boot`: the boot artefact, a UKI or a FIT.
+    Boot,
     /// `kernel`
     Kernel,
     /// `initrd`: the initramfs, compressed as it is.
@@ -81,7 +87,7 @@ pub enum Part {
 impl Part {
     /// All of them.
     pub const ALL: [Self; 10] = [
-        Self::Uki,
+        Self::Boot,
         Self::Kernel,
         Self::Initrd,
         Self::CommandLine,
@@ -97,7 +103,7 @@ impl Part {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Uki => "uki",
+            Self::Boot => "boot",
             Self::Kernel => "kernel",
             Self::Initrd => "initrd",
             Self::CommandLine => "cmdline",
@@ -140,6 +146,15 @@ pub enum ContentsError {
     /// The boot artefact is no UKI.
     #[error(transparent)]
     Uki(#[from] UkiError),
+    /// The boot artefact is no FIT.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// A part of the boot artefact.
+    #[error("boot artefact: {0}")]
+    Boot(String),
+    /// The kernel.
+    #[error("kernel: {0}")]
+    Kernel(#[from] ImageError),
     /// The command line.
     #[error("{0}")]
     CommandLine(CommandLineError),
@@ -219,7 +234,8 @@ impl Contents {
     /// # Errors
     /// Where there is none, or it has more than 1 GiB.
     pub fn boot_file(&self) -> Result<Vec<u8>, ContentsError> {
-        let (esp, path) = (self.esp()?, self.layout.boot_path());
+        let esp = self.esp()?;
+        let path = self.layout.boot_path_among(&esp);
         match esp.find(&path).filter(|entry| entry.kind == fat::EntryKind::File) {
             None => Err(ContentsError::BootFile { path, problem: "there is no such file" }),
             Some(entry) if entry.size > MOST_BOOT_BYTES => {
@@ -243,13 +259,13 @@ impl Contents {
     /// Where it cannot be read.
     pub fn part(&self, part: Part) -> Result<Vec<u8>, ContentsError> {
         match part {
-            Part::Uki => return self.boot_file(),
+            Part::Boot => return self.boot_file(),
             Part::RootSignature => return Ok(self.root_signature()?.message),
             _ => {}
         }
         let boot = self.boot()?;
         Ok(match part {
-            Part::Uki | Part::RootSignature => Vec::new(),
+            Part::Boot | Part::RootSignature => Vec::new(),
             Part::Kernel => boot.kernel,
             Part::Initrd => boot.initrd,
             Part::CommandLine => boot.command_line.into_bytes(),
@@ -268,10 +284,24 @@ impl Boot {
     /// # Errors
     /// The first part that cannot be read.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, ContentsError> {
-        let uki = Uki::parse(&bytes)?;
-        let command_line = uki.cmdline()?.to_owned();
+        let (artefact, sections, os_release) = match chain_of(&bytes) {
+            BootChain::Uki => {
+                let uki = Uki::parse(&bytes)?;
+                let sections = uki.sections().iter();
+                let sections = sections.map(|section| (section.name.clone(), section.raw.len())).collect();
+                (Artefact::from(&uki), sections, uki.os_release()?.to_owned())
+            }
+            BootChain::Fit => {
+                let fit = Fit::parse(&bytes)?;
+                let images =
+                    fit.images().iter().map(|image| (image.name.clone(), image.data.len())).collect();
+                (Artefact::from(&fit), images, fit.description().unwrap_or_default().to_owned())
+            }
+        };
+        let Artefact { chain, command_line, initrd, kernel, .. } = artefact;
+        let command_line = command_line.map_err(ContentsError::Boot)?.into_owned();
         let binding = Binding::parse(&command_line).map_err(ContentsError::CommandLine)?;
-        let initrd = uki.initrd()?.to_vec();
+        let initrd = initrd.map_err(ContentsError::Boot)?.to_vec();
         let (initramfs, _) = unpack(&initrd).map_err(ContentsError::Initramfs)?;
         let plan = file(&initramfs, handoff::initramfs::PLAN)?;
         let plan = Plan::parse(&String::from_utf8_lossy(&plan)).map_err(ContentsError::Plan)?;
@@ -280,11 +310,10 @@ impl Boot {
             PolicySource::Sha256(_) => file(&initramfs, handoff::initramfs::POLICY)?,
         };
         let policy = SignedData::parse(&signed_policy)?.content().ok_or(Pkcs7Error::Detached)?.to_vec();
-        let sections =
-            uki.sections().iter().map(|section| (section.name.clone(), section.raw.len())).collect();
-        let (os_release, uname) = (uki.os_release()?.to_owned(), uki.uname()?.to_owned());
-        let kernel = uki.linux()?.to_vec();
+        let kernel = kernel.map_err(ContentsError::Boot)?.into_owned();
+        let uname = kernel::Image::parse(&kernel)?.release;
         Ok(Self {
+            chain,
             sections,
             os_release,
             uname,

@@ -7,6 +7,7 @@ use graven_boot::authenticode;
 use graven_boot::pkcs7::SignedData;
 use graven_handoff::{self as handoff, VerityDevices, hex};
 use graven_image::tree::Kind;
+use graven_targets::BootChain;
 use serde::Serialize;
 
 use crate::contents::{Contents, ContentsError};
@@ -87,15 +88,17 @@ pub struct BootSummary {
     pub authenticode: Option<String>,
     /// Each signature: how it names its signer, and the certificates that it carries.
     pub signatures: Vec<SignatureSummary>,
-    /// PE sections: name and bytes.
+    /// PE sections of a UKI, or images of a FIT: name and bytes.
     pub sections: Vec<(String, usize)>,
     /// `uname -r`.
     pub kernel_release: String,
-    /// SHA-256 of the section `.linux`.
+    /// SHA-256 of the kernel.
     pub kernel_sha256: String,
     /// SHA-256 of `/init`.
     pub stage0_sha256: String,
-    /// os-release: keys and values.
+    /// Description of a FIT.
+    pub description: Option<String>,
+    /// os-release of a UKI: keys and values.
     pub os_release: BTreeMap<String, String>,
 }
 
@@ -189,7 +192,7 @@ pub fn inspect(contents: &Contents) -> Result<Summary, ContentsError> {
             .map(|entry| FileSummary { path: shown(&entry.path), size: entry.size.into() })
             .collect(),
         boot: BootSummary {
-            path: layout.boot_path(),
+            path: layout.boot_path(boot.chain),
             size: boot.bytes.len(),
             sha256: sha256_hex(&boot.bytes),
             authenticode: graven_boot::pe::Image::parse(&boot.bytes)
@@ -200,6 +203,7 @@ pub fn inspect(contents: &Contents) -> Result<Summary, ContentsError> {
             kernel_release: shown(&boot.uname),
             kernel_sha256: sha256_hex(&boot.kernel),
             stage0_sha256: sha256_hex(&contents_of(&boot.initramfs, handoff::initramfs::INIT)),
+            description: (boot.chain == BootChain::Fit).then(|| shown(&boot.os_release)),
             os_release: os_release.map(|(key, value)| (shown(key), shown(value.trim_matches('"')))).collect(),
         },
         command_line: handoff::words(&boot.command_line).map(printable).collect(),
@@ -260,9 +264,15 @@ fn signatures(bytes: &[u8]) -> Vec<SignatureSummary> {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.boot.os_release.get("PRETTY_NAME").map_or("(no name)", String::as_str);
-        let variant = self.boot.os_release.get("VARIANT_ID").map_or("unknown profile", String::as_str);
-        writeln!(f, "{name}, {variant}, {}", self.arch)?;
+        let said = |key| self.boot.os_release.get(key).map(String::as_str);
+        match &self.boot.description {
+            Some(description) => writeln!(f, "{description}, {}", self.arch)?,
+            None => {
+                let name = said("PRETTY_NAME").unwrap_or("(no name)");
+                let variant = said("VARIANT_ID").unwrap_or("unknown profile");
+                writeln!(f, "{name}, {variant}, {}", self.arch)?;
+            }
+        }
         writeln!(f, "\nPartitions (disk {})", self.disk_guid)?;
         for p in &self.partitions {
             let mib = p.size as f64 / 1_048_576.0;
@@ -286,7 +296,7 @@ impl fmt::Display for Summary {
         }
         let sections: Vec<String> =
             boot.sections.iter().map(|(name, size)| format!("{} {size}", shown(name))).collect();
-        writeln!(f, "  sections      {}", sections.join(", "))?;
+        writeln!(f, "  made of       {}", sections.join(", "))?;
         writeln!(f, "\nCommand line ({} bytes)", self.command_line_bytes)?;
         for word in &self.command_line {
             writeln!(f, "  {}", shown(word))?;

@@ -1,8 +1,9 @@
 //! Which partition is what.
 
+use graven_image::fat;
 use graven_image::gpt::{Partition, Table};
-use graven_targets::Arch;
-use graven_verity::io::Window;
+use graven_targets::{Arch, BootChain};
+use graven_verity::io::{ReadAt, Window};
 use uuid::{Uuid, uuid};
 
 use crate::manifest::{Manifest, Role};
@@ -12,6 +13,8 @@ use crate::prove::Disk;
 pub const ESP_TYPE: Uuid = uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
 /// Folder of the boot artefact on it.
 pub const BOOT_FOLDER: &str = "EFI/BOOT";
+/// A FIT there: by one name for every version, since U-Boot's boot command names it.
+pub const FIT_FILE: &str = "boot.itb";
 /// Name of a partition that waits for another version.
 const EMPTY: &str = "_empty";
 
@@ -125,10 +128,21 @@ impl Layout {
         Self::of(&table).ok()
     }
 
-    /// Where the boot artefact lies on the EFI system partition.
+    /// Where a boot chain's artefact lies on the EFI system partition.
     #[must_use]
-    pub fn boot_path(&self) -> String {
-        format!("{BOOT_FOLDER}/{}", self.arch.efi_boot_file())
+    pub fn boot_path(&self, chain: BootChain) -> String {
+        match chain {
+            BootChain::Uki => format!("{BOOT_FOLDER}/{}", self.arch.efi_boot_file()),
+            BootChain::Fit => FIT_FILE.to_owned(),
+        }
+    }
+
+    /// Where the boot artefact lies, given what there is: firmware with UEFI starts the one, a U-Boot without the other.
+    #[must_use]
+    pub fn boot_path_among<R: ReadAt>(&self, esp: &fat::Reader<R>) -> String {
+        let chains = [BootChain::Uki, BootChain::Fit].map(|chain| self.boot_path(chain));
+        let found = chains.iter().find(|path| esp.find(path).is_some());
+        found.unwrap_or(&chains[0]).clone()
     }
 }
 

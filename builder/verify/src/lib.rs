@@ -33,7 +33,7 @@ mod signature_partition;
 mod trust;
 
 pub use contents::{Boot, Contents, ContentsError, Part};
-pub use layout::{BOOT_FOLDER, ESP_TYPE, Layout, LayoutError};
+pub use layout::{BOOT_FOLDER, ESP_TYPE, FIT_FILE, Layout, LayoutError};
 pub use prove::{Disk, Options, prove};
 pub use signature_partition::{RootHashSignature, SignatureError};
 pub use trust::{CertificatesError, Role, Trust, read_certificates};

@@ -189,12 +189,14 @@ pub struct Boot {
     pub path: String,
     /// SHA-256 of the file.
     pub sha256: String,
-    /// Authenticode digest.
-    pub authenticode: String,
+    /// Authenticode digest of a UKI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authenticode: Option<String>,
     /// SHA-256 of the kernel inside.
     pub kernel_sha256: String,
-    /// SHA-256 of the stub it was built on.
-    pub stub_sha256: String,
+    /// SHA-256 of the stub that a UKI was built on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stub_sha256: Option<String>,
 }
 
 /// An entry of the initramfs. Owner and time are always 0.

@@ -55,12 +55,12 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
 
     let layout = partition_table(disk, manifest, r);
     let layout = layout.as_ref();
-    firmware(disk, manifest, r);
     let boot_file = given(layout, "esp", r, |layout, r| esp(disk, layout, manifest, r));
     let boot_file = boot_file.as_deref();
     signers.boot = given(boot_file, "boot-signature", r, |bytes, r| boot_signature(bytes, trust, r));
     let boot = given(boot_file, "boot-artefact", r, |bytes, r| boot_artefact(bytes, layout, r));
     let boot = boot.as_ref();
+    firmware(disk, manifest, boot, r);
     let archive = given(boot, "initramfs", r, initramfs);
     let archive = archive.as_ref();
     let line = given(boot, "command-line", r, |boot, r| command_line(boot, archive, layout, options, r));

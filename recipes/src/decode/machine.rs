@@ -104,6 +104,7 @@ fn modules(fields: &mut Fields<'_>) -> Modules {
 pub(crate) fn boot(mut fields: Fields<'_>) -> Boot {
     let boot = Boot {
         stub: fields.pattern("stub"),
+        device_trees: fields.patterns("device-trees"),
         secure_boot: fields.word("secure-boot").map(|word| word.value).unwrap_or_default(),
         on_failure: fields.word("on-failure").map(|word| word.value).unwrap_or_default(),
     };

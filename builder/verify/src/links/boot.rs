@@ -1,31 +1,139 @@
 //! The boot artefact: its signature, and what it is made of.
 
 use graven_boot::authenticode;
+use graven_boot::fit::{self, Fit};
 use graven_boot::pe::Image;
 use graven_boot::uki::Uki;
 use graven_boot::x509::Certificate;
 use graven_handoff::hex;
+use graven_targets::BootChain;
 
 use super::{explain, named, shown};
-use crate::artefact::Artefact;
+use crate::artefact::{Artefact, chain_of};
 use crate::layout::Layout;
 use crate::report::Report;
 use crate::trust::{Role, Trust};
 
+const SIGNATURE: &str = "boot-signature";
+const ARTEFACT: &str = "boot-artefact";
+
 /// Every signature is about these bytes and made by a trusted certificate. Hands on the first one's.
 pub(crate) fn boot_signature(bytes: &[u8], trust: &Trust, report: &mut Report) -> Option<Certificate> {
-    const LINK: &str = "boot-signature";
+    match chain_of(bytes) {
+        BootChain::Uki => uki_signature(bytes, trust, report),
+        BootChain::Fit => fit_signature(bytes, trust, report),
+    }
+}
+
+/// What is in the boot artefact, and that nothing is which no other link judges.
+pub(crate) fn boot_artefact<'a>(
+    bytes: &'a [u8],
+    layout: Option<&Layout>,
+    report: &mut Report,
+) -> Option<Artefact<'a>> {
+    match chain_of(bytes) {
+        BootChain::Uki => uki_artefact(bytes, layout, report),
+        BootChain::Fit => fit_artefact(bytes, layout, report),
+    }
+}
+
+/// Every configuration is signed by one trusted certificate, over all that U-Boot hashes. Hands it on.
+fn fit_signature(bytes: &[u8], trust: &Trust, report: &mut Report) -> Option<Certificate> {
+    let trusted = trust.certificates(Role::Boot);
+    let key = |certificate: &Certificate| fit::TrustedKey {
+        name: certificate.fingerprint().to_string(),
+        ..fit::TrustedKey::of(certificate)
+    };
+    let found = match fit::verify(bytes, &trusted.iter().map(key).collect::<Vec<_>>()) {
+        Ok(found) => found,
+        Err(error) => {
+            report.bad(SIGNATURE, explain(&error));
+            return None;
+        }
+    };
+    let mut problems = found.problems.clone();
+    for image in &found.images {
+        let name = shown(&image.name);
+        problems.extend(image.problems.iter().map(|problem| format!("image {name}: {problem}")));
+    }
+    let mut signers: Vec<&Certificate> = Vec::new();
+    for configuration in &found.configurations {
+        let name = shown(&configuration.name);
+        problems
+            .extend(configuration.problems.iter().map(|problem| format!("configuration {name}: {problem}")));
+        let signer = configuration.signer().unwrap_or_default();
+        match trusted.iter().find(|certificate| certificate.fingerprint().to_string() == signer) {
+            Some(certificate) if !signers.contains(&certificate) => signers.push(certificate),
+            Some(_) => {}
+            None if configuration.problems.is_empty() => {
+                problems.push(format!("configuration {name} is signed by no trusted certificate"));
+            }
+            None => {}
+        }
+    }
+    let by: Vec<String> = signers.iter().map(|certificate| named(certificate)).collect();
+    let count = found.configurations.len();
+    report.judge(
+        SIGNATURE,
+        &problems,
+        format!("{count} of {count} configurations signed by {}", by.join(", ")),
+    );
+    signers.first().map(|certificate| (*certificate).clone())
+}
+
+/// One kernel, one initramfs, a device tree for each configuration and the overlays that go over it; nothing else.
+fn fit_artefact<'a>(bytes: &'a [u8], layout: Option<&Layout>, report: &mut Report) -> Option<Artefact<'a>> {
+    let fit = match Fit::parse(bytes) {
+        Ok(fit) => fit,
+        Err(error) => {
+            report.bad(ARTEFACT, explain(&error));
+            return None;
+        }
+    };
+    let mut problems = Vec::new();
+    for configuration in fit.configurations() {
+        for reference in &configuration.references {
+            if !["kernel", "ramdisk", "fdt"].contains(&reference.property.as_str()) {
+                problems.push(format!(
+                    "configuration {}: {} names {}; expected kernel, ramdisk and fdt alone",
+                    shown(&configuration.name),
+                    shown(&reference.property),
+                    shown(&reference.image)
+                ));
+            }
+        }
+    }
+    for image in fit.images() {
+        let named = |configuration: &fit::Configuration| {
+            configuration.references.iter().any(|reference| reference.image == image.name)
+        };
+        if !fit.configurations().iter().any(named) {
+            problems.push(format!("image {}: no configuration names it", shown(&image.name)));
+        }
+        let expected = layout.map(|layout| fit::arch_name(layout.arch));
+        if let Some(expected) = expected.filter(|expected| image.arch.as_deref() != Some(expected)) {
+            let (name, found) = (shown(&image.name), shown(image.arch.as_deref().unwrap_or("nothing")));
+            problems.push(format!("image {name} is for {found}, expected {expected}"));
+        }
+    }
+    let (images, configurations) = (fit.images().len(), fit.configurations().len());
+    report.judge(ARTEFACT, &problems, format!("a FIT of {images} images in {configurations} configurations"));
+    Some(Artefact::from(&fit))
+}
+
+/// As [`boot_signature`], of a UKI.
+fn uki_signature(bytes: &[u8], trust: &Trust, report: &mut Report) -> Option<Certificate> {
     let found = match Image::parse(bytes) {
         Ok(image) => authenticode::digest(&image),
         Err(error) => {
-            report.bad(LINK, explain(&error));
+            report.bad(SIGNATURE, explain(&error));
             return None;
         }
     };
     let signatures = match authenticode::signatures(bytes) {
         Ok(signatures) => signatures,
         Err(error) => {
-            report.bad(LINK, explain(&error));
+            report.bad(SIGNATURE, explain(&error));
             return None;
         }
     };
@@ -52,7 +160,7 @@ pub(crate) fn boot_signature(bytes: &[u8], trust: &Trust, report: &mut Report) -
     }
     let by: Vec<String> = signers.iter().map(|certificate| named(certificate)).collect();
     report.judge(
-        LINK,
+        SIGNATURE,
         &problems,
         format!("Authenticode digest {} signed by {}", hex::encode(&found), by.join(", ")),
     );
@@ -82,16 +190,11 @@ const STUB: [&str; 16] = [
 ];
 
 /// A systemd-stub with exactly five sections more; anything that the stub would take besides is named.
-pub(crate) fn boot_artefact<'a>(
-    bytes: &'a [u8],
-    layout: Option<&Layout>,
-    report: &mut Report,
-) -> Option<Artefact<'a>> {
-    const LINK: &str = "boot-artefact";
+fn uki_artefact<'a>(bytes: &'a [u8], layout: Option<&Layout>, report: &mut Report) -> Option<Artefact<'a>> {
     let uki = match Uki::parse(bytes) {
         Ok(uki) => uki,
         Err(error) => {
-            report.bad(LINK, explain(&error));
+            report.bad(ARTEFACT, explain(&error));
             return None;
         }
     };
@@ -127,6 +230,6 @@ pub(crate) fn boot_artefact<'a>(
     }
     let sections = uki.sections().len();
     let stub = shown(stub.unwrap_or_default());
-    report.judge(LINK, &problems, format!("{stub} with the five sections of ours, {sections} in all"));
+    report.judge(ARTEFACT, &problems, format!("{stub} with the five sections of ours, {sections} in all"));
     Some(Artefact::from(&uki))
 }

@@ -35,7 +35,7 @@ pub(crate) fn command_line(
 ) -> Option<Line> {
     const LINK: &str = "command-line";
     let text = match &boot.command_line {
-        Ok(text) => *text,
+        Ok(text) => &**text,
         Err(problem) => {
             report.bad(LINK, problem.clone());
             return None;

@@ -41,8 +41,8 @@ pub(crate) fn kernel(
         }
     };
     let release = shown(&image.release);
-    if boot.release != image.release {
-        let named = shown(boot.release);
+    if let Some(said) = boot.release.filter(|said| *said != image.release) {
+        let named = shown(said);
         report.bad(LINK, format!("the boot artefact says that it is {named:?}, the kernel is {release}"));
         return None;
     }

@@ -2,6 +2,7 @@
 
 use graven_boot::authenticode;
 use graven_boot::initramfs::Initramfs;
+use graven_boot::kernel;
 use graven_boot::pe::Image;
 use graven_handoff::initramfs::INIT;
 use graven_handoff::{Plan, PolicySource, hex};
@@ -69,11 +70,15 @@ pub(crate) fn manifest_agrees(
         found.compare("boot.sha256", &manifest.boot.sha256, sha256_hex(bytes));
         if let Ok(image) = Image::parse(bytes) {
             let digest = hex::encode(&authenticode::digest(&image));
-            found.compare("boot.authenticode", &manifest.boot.authenticode, digest);
+            let listed = manifest.boot.authenticode.as_deref().unwrap_or("none");
+            found.compare("boot.authenticode", listed, digest);
         }
     }
     if let Some(boot) = boot {
-        found.compare("kernel.release", &manifest.kernel.release, boot.release);
+        // The link kernel holds what a UKI says against the kernel itself.
+        if let Ok(Ok(image)) = boot.kernel.as_deref().map(kernel::Image::parse) {
+            found.compare("kernel.release", &manifest.kernel.release, image.release);
+        }
         let expected = &manifest.boot.kernel_sha256;
         if !boot.kernel.as_deref().is_ok_and(|kernel| is_kernel(kernel, expected)) {
             found
@@ -169,8 +174,9 @@ fn disk_and_partitions(manifest: &Manifest, disk: &Disk, layout: Option<&Layout>
 }
 
 fn files_of_esp(manifest: &Manifest, disk: &Disk, layout: &Layout, found: &mut Differences) {
-    found.compare("boot.path", manifest.boot.path.trim_start_matches('/'), layout.boot_path());
     let Ok(reader) = fat::Reader::open(window(disk, &layout.esp)) else { return };
+    let boot_path = layout.boot_path_among(&reader);
+    found.compare("boot.path", manifest.boot.path.trim_start_matches('/'), boot_path);
     for file in &manifest.esp {
         // What is missing is the link esp's to say.
         let Some(entry) = reader.find(&file.path) else { continue };

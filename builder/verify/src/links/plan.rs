@@ -5,6 +5,8 @@ use graven_boot::initramfs::{Entry, Initramfs, Kind};
 use graven_handoff::initramfs::{MODULES, PLAN, parse_module_file};
 use graven_handoff::{Addition, KernelLockdown, ModuleParameter, Plan, Relaxation, SecureBoot};
 
+use graven_targets::BootChain;
+
 use super::command_line::Line;
 use super::profile::Profile;
 use super::shown;
@@ -87,7 +89,9 @@ pub(crate) fn plan(
         details.push("Secure Boot demanded".to_owned());
     }
     let details = details.join(", ");
-    if problems.is_empty() && !demanded && !development {
+    // What a U-Boot checks is the link firmware's to say.
+    let uefi = boot.is_some_and(|boot| boot.chain == BootChain::Uki);
+    if problems.is_empty() && uefi && !demanded && !development {
         report.unproved(
             LINK,
             format!(

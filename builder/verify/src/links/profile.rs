@@ -32,19 +32,13 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    /// `VARIANT_ID` of os-release.
+    /// What the boot artefact says: `VARIANT_ID` of a UKI's os-release, the end of a FIT's description.
     pub(crate) fn of(boot: &Artefact<'_>) -> Self {
-        let variants: Vec<&str> = boot
-            .os_release
-            .lines()
-            .filter_map(|line| line.strip_prefix("VARIANT_ID="))
-            .map(|value| value.trim_matches('"'))
-            .collect();
-        match variants.as_slice() {
-            ["release"] => Self::Release,
-            ["development"] => Self::Development,
-            [] => Self::Unknown("no VARIANT_ID".to_owned()),
-            other => Self::Unknown(format!("VARIANT_ID {}", shown(&other.join(", ")))),
+        match boot.profiles.as_slice() {
+            [one] if one == "release" => Self::Release,
+            [one] if one == "development" => Self::Development,
+            [] => Self::Unknown("none".to_owned()),
+            other => Self::Unknown(shown(&other.join(", "))),
         }
     }
 }
@@ -67,7 +61,8 @@ pub(crate) fn profile(
         Profile::Release => {}
         Profile::Development => development("this is a development image".to_owned()),
         Profile::Unknown(found) => {
-            unknown = Some(format!("os-release: expected VARIANT_ID release or development, found {found}"));
+            unknown =
+                Some(format!("the boot artefact names its profile, release or development; found {found}"));
         }
     }
     let mut by_development: Vec<(&Certificate, Vec<String>)> = Vec::new();

@@ -27,7 +27,7 @@ fn printed(contents: &Contents, name: &str) -> Vec<u8> {
 fn every_part_has_a_name() {
     let image = Image::plain();
     let contents = contents(image);
-    assert_eq!(printed(&contents, "uki"), image.uki);
+    assert_eq!(printed(&contents, "boot"), image.uki);
     assert_eq!(printed(&contents, "/usr/sbin/init"), INIT);
     assert_eq!(
         printed(&contents, "esp:/efi/boot/BOOTX64.EFI".replace("efi/boot", "EFI/BOOT").as_str()),
@@ -68,7 +68,7 @@ fn nothing_is_written_through_a_link_or_over_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let (target, link) = (folder.path().join("target"), folder.path().join("link"));
     symlink(&target, &link).unwrap();
-    for name in ["uki", "/usr/sbin/init", "/"] {
+    for name in ["boot", "/usr/sbin/init", "/"] {
         let selected = select(&contents, name);
         let outcome = match &selected {
             Selected::Tree(tree, id) => extract::to_folder(tree, *id, &link).map(|_| ()),
