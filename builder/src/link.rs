@@ -82,14 +82,15 @@ pub fn link(
     let compression = compression_for(&rootfs.kernel.config);
     let compressed = initramfs.write_compressed(compression).map_err(link_error)?;
     let line = built.line.as_str();
-    let (station, authenticode): (_, fn(&[u8]) -> Option<[u8; 32]>) = match recipe.target.boot_chain {
-        BootChain::Uki => (uki::make(inputs, rootfs, line, &compressed, signers)?, authenticode_of),
-        BootChain::Fit => (fit::make(inputs, rootfs, line, compressed, signers)?, |_| None),
+    let station = match recipe.target.boot_chain {
+        BootChain::Uki => uki::make(inputs, rootfs, line, &compressed, signers)?,
+        BootChain::Fit => fit::make(inputs, rootfs, line, compressed, signers)?,
     };
     Ok(match station {
         Station::Pending(requests) => Station::Pending(requests),
         Station::Done(bytes) => Station::Done(BootArtefact {
-            authenticode: authenticode(&bytes),
+            // A FIT is no PE image.
+            authenticode: pe::Image::parse(&bytes).ok().map(|image| authenticode::digest(&image)),
             bytes,
             command_line: built.line,
             policy: built.policy,
@@ -99,10 +100,6 @@ pub fn link(
             bound,
         }),
     })
-}
-
-fn authenticode_of(uki: &[u8]) -> Option<[u8; 32]> {
-    pe::Image::parse(uki).ok().map(|image| authenticode::digest(&image))
 }
 
 fn link_error(error: impl std::fmt::Display) -> Error {

@@ -31,8 +31,8 @@ pub struct Plan {
     pub kernel: KernelFiles,
     /// systemd's EFI stub, for a UKI.
     pub stub: Option<Vec<u8>>,
-    /// The board's device trees by name, for a FIT.
-    pub device_trees: Vec<(String, Vec<u8>)>,
+    /// The board's device trees, for a FIT.
+    pub device_trees: Vec<DeviceTree>,
     /// The board's firmware, where its disk carries it.
     pub firmware: Vec<Firmware>,
     /// Every input with its digest.
@@ -45,6 +45,15 @@ pub struct Firmware {
     /// Its name and its place.
     pub blob: Blob,
     /// The file's bytes, no more than there is room for.
+    pub bytes: Vec<u8>,
+}
+
+/// A board as its kernel is told of it.
+#[derive(Debug)]
+pub struct DeviceTree {
+    /// Its file's name, or the kernel's for it.
+    pub name: String,
+    /// The flattened tree.
     pub bytes: Vec<u8>,
 }
 
@@ -116,8 +125,8 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     plan.inputs.extend(plan.kernel.inputs.iter().cloned());
     plan.inputs.extend(stub_input);
     if plan.recipe.target.boot_chain == BootChain::Fit {
-        for (name, bytes, input) in device_trees(&plan.recipe, &plan.kernel)? {
-            plan.device_trees.push((name, bytes));
+        for (tree, input) in device_trees(&plan.recipe, &plan.kernel)? {
+            plan.device_trees.push(tree);
             plan.inputs.extend(input);
         }
     }
@@ -264,15 +273,16 @@ fn firmware(recipe: &Recipe, blob: &Blob) -> Result<(Firmware, Input)> {
 }
 
 /// The recipe's device trees, or those of the kernel's that the target names.
-fn device_trees(recipe: &Recipe, kernel: &KernelFiles) -> Result<Vec<(String, Vec<u8>, Option<Input>)>> {
+fn device_trees(recipe: &Recipe, kernel: &KernelFiles) -> Result<Vec<(DeviceTree, Option<Input>)>> {
     let mut trees = Vec::new();
     for path in matching(&recipe.boot.device_trees)? {
         let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
-        trees.push((file_name(&path), bytes, Some(file_input("device-tree", &path)?)));
+        let tree = DeviceTree { name: file_name(&path), bytes };
+        trees.push((tree, Some(file_input("device-tree", &path)?)));
     }
     if trees.is_empty() {
         for name in &recipe.target.device_trees {
-            trees.push((name.clone(), kernel.device_tree(name)?, None));
+            trees.push((DeviceTree { name: name.clone(), bytes: kernel.device_tree(name)? }, None));
         }
     }
     if trees.is_empty() {

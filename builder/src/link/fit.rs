@@ -10,7 +10,7 @@ use graven_recipe::Recipe;
 use super::link_error;
 use crate::assemble::Rootfs;
 use crate::error::{Error, Result};
-use crate::plan::Plan;
+use crate::plan::{DeviceTree, Plan};
 use crate::seal::Station;
 use crate::signers::Signers;
 
@@ -49,7 +49,7 @@ pub(super) fn make(
         ImageParts::new(INITRAMFS, Kind::Ramdisk, initramfs),
     ];
     let mut configurations = Vec::new();
-    for (number, (name, bytes)) in (1..).zip(&inputs.device_trees) {
+    for (number, DeviceTree { name, bytes }) in (1..).zip(&inputs.device_trees) {
         let with = |error: &dyn std::fmt::Display| Error::Link(format!("device tree {name}: {error}"));
         let mut tree = Tree::parse(bytes).map_err(|error| with(&error))?;
         tree.set_bootargs(line).map_err(|error| with(&error))?;
