@@ -87,6 +87,9 @@ pub struct Parts<'a> {
     pub limit: &'a CommandLineLimit,
 }
 
+/// On every line: for a kernel with dm-verity built in. Where it is a module, stage0 passes the same itself.
+pub const REQUIRE_SIGNATURES: &str = "dm_verity.require_signatures=1";
+
 /// A word that is on every line unless the recipe relaxes it, with a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
@@ -208,6 +211,7 @@ fn render(parts: &Parts<'_>, policy: PolicySource) -> Result<CommandLine, BuildE
         Enforcement::Enforce => "ipe.enforce=1".to_owned(),
         Enforcement::Audit => "ipe.enforce=0".to_owned(),
     });
+    words.push(REQUIRE_SIGNATURES.to_owned());
     if parts.lockdown != KernelLockdown::None {
         words.push(format!("lockdown={}", parts.lockdown));
     }

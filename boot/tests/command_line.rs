@@ -40,8 +40,8 @@ fn the_order_is_fixed_and_the_line_ends_the_kernels_parameters() {
     assert_eq!(
         text,
         format!(
-            "console=tty0 console=ttyS0,115200 roothash={} graven.policy=MAM= ipe.enforce=1 lockdown=integrity \
-             proc_mem.force_override=never nohibernate quiet a=\"b c\" --",
+            "console=tty0 console=ttyS0,115200 roothash={} graven.policy=MAM= ipe.enforce=1 \
+             dm_verity.require_signatures=1 lockdown=integrity proc_mem.force_override=never nohibernate quiet a=\"b c\" --",
             "0f".repeat(32)
         )
     );

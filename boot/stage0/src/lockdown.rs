@@ -22,7 +22,7 @@ pub(crate) fn lock(plan: &Plan) -> Result<(), Failure> {
         settings::set("/proc/sys/vm/memfd_noexec", "2")?;
     }
     if !plan.relaxes(Relaxation::Kexec) {
-        settings::set("/proc/sys/kernel/kexec_load_disabled", "1")?;
+        settings::set_where_there_is("/proc/sys/kernel/kexec_load_disabled", "1")?;
     }
     if plan.hardens(Hardening::ModulesDisabled) {
         settings::set("/proc/sys/kernel/modules_disabled", "1")?;

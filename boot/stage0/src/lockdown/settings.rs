@@ -25,6 +25,14 @@ pub(super) fn helpers(module_autoload: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// As [`set`]; a kernel that was built without the setting was built without what it switches off.
+pub(super) fn set_where_there_is(path: &str, value: &str) -> Result<(), Failure> {
+    match std::fs::exists(path) {
+        Ok(false) => Ok(()),
+        _ => set(path, value),
+    }
+}
+
 /// Sets one value and reads it back.
 pub(super) fn set(path: &str, value: &str) -> Result<(), Failure> {
     std::fs::write(path, value).or_fail(Code::Sysctl, path)?;

@@ -1,6 +1,6 @@
 //! The kernel command line: as the builder makes it, and the same in the initramfs.
 
-use graven_boot::cmdline::{self, CommandLine, Guard, Parts};
+use graven_boot::cmdline::{self, CommandLine, Guard, Parts, REQUIRE_SIGNATURES};
 use graven_boot::initramfs::{Entry, Initramfs, Kind};
 use graven_handoff::{
     self as handoff, Binding, Enforcement, KernelLockdown, PolicySource, word_policy, word_policy_sha256,
@@ -133,6 +133,7 @@ impl Words {
                     words.lockdown = KernelLockdown::from_word(value).unwrap_or(KernelLockdown::None);
                 }
                 None if word == "--" => {}
+                _ if word == REQUIRE_SIGNATURES => {}
                 _ => words.extra.push(word.to_owned()),
             }
         }
