@@ -138,8 +138,12 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     Ok(plan)
 }
 
-/// What a board file may say and no image can be made for yet.
-fn refuse_unbuildable(recipe: &Recipe) -> Result<()> {
+/// What a board file may say and no image can be made for yet. [`resolve`] refuses it as well; this is for who has
+/// something to do before.
+///
+/// # Errors
+/// For such a target, with its name.
+pub fn refuse_unbuildable(recipe: &Recipe) -> Result<()> {
     let target = &recipe.target;
     match target.arch {
         Arch::X86_64 | Arch::Aarch64 => Ok(()),

@@ -30,6 +30,9 @@ pub enum RunError {
     /// An architecture that no machine here has.
     #[error("QEMU has no {0} machine with UEFI Secure Boot that graven knows to start")]
     NoMachine(Arch),
+    /// A bus that the firmware starts nothing from.
+    #[error("the firmware for arm64 (AAVMF) has no driver for SATA disks: --bus virtio or --bus nvme")]
+    NoSata,
     /// The firmware's variable store is not as EDK2 has it.
     #[error("variable store {}: {problem}", .path.display())]
     Variables {

@@ -8,7 +8,7 @@ use graven::deliver::{DISK, WholeSha256};
 use graven::error::{Error, Fault};
 use graven::kernel::summary;
 use graven::output::Staging;
-use graven::plan::{Circumstances, Plan, resolve};
+use graven::plan::{Circumstances, Plan, refuse_unbuildable, resolve};
 use graven::signers::Signers;
 use graven::stage0;
 use graven_boot::keys;
@@ -146,6 +146,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 fn one(arguments: &Arguments, target: &str) -> Outcome {
     let loaded = Recipe::load(&arguments.choice.recipe, &arguments.choice.selection(Some(target)));
     let recipe = loaded.map_err(Error::from)?.recipe;
+    refuse_unbuildable(&recipe)?;
     let out = arguments.out.clone().unwrap_or_else(|| {
         Path::new("out").join(format!("{}-{}-{}", recipe.name, recipe.version, recipe.target.name))
     });

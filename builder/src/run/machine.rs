@@ -152,6 +152,7 @@ impl Machine {
     /// QEMU's command line, and the folder that its variable store lies in, which must outlive it.
     fn command(&self) -> Result<(Command, tempfile::TempDir), RunError> {
         let platform = self.platform;
+        platform.starts_from(self.bus)?;
         let (code, store) = platform.firmware()?;
         let folder = tempfile::Builder::new()
             .prefix("graven-run-")
@@ -167,7 +168,7 @@ impl Machine {
         };
         command.args(["-machine", platform.machine(), "-accel", accelerator, "-cpu", processor]);
         command.args(["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
-        command.args(platform.arguments(self.bus));
+        command.args(platform.arguments());
         command.arg("-drive").arg(drive("if=pflash,unit=0,readonly=on", &code));
         command.arg("-drive").arg(drive("if=pflash,unit=1", &variables));
         for (number, disk) in std::iter::once(&self.image).chain(&self.more_disks).enumerate() {
@@ -309,6 +310,13 @@ mod tests {
         let machine = Machine::new(image.path());
         assert!(words(machine.clone()).contains("id=disk0,snapshot=on"));
         assert!(!words(machine.writable()).contains("snapshot"));
+    }
+
+    #[test]
+    fn a_bus_that_the_firmware_does_not_know_is_refused() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        let machine = Machine::new(image.path()).platform(Platform::Virt).bus(Bus::Sata);
+        assert!(matches!(machine.command(), Err(RunError::NoSata)));
     }
 
     #[test]

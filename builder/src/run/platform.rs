@@ -74,12 +74,19 @@ impl Platform {
         }
     }
 
-    /// Further words: what the firmware wants of the flash, and the bus where the machine lacks it.
-    pub(super) fn arguments(self, bus: Bus) -> &'static [&'static str] {
+    /// Further words: what the firmware wants of the flash.
+    pub(super) fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Q35 => &["-global", "driver=cfi.pflash01,property=secure,value=on"],
+            Self::Virt => &[],
+        }
+    }
+
+    /// Whether the firmware can start from a disk on this bus: AAVMF has no driver for SATA.
+    pub(super) fn starts_from(self, bus: Bus) -> Result<(), RunError> {
         match (self, bus) {
-            (Self::Q35, _) => &["-global", "driver=cfi.pflash01,property=secure,value=on"],
-            (Self::Virt, Bus::Sata) => &["-device", "ich9-ahci,id=ide"],
-            (Self::Virt, Bus::Virtio | Bus::Nvme) => &[],
+            (Self::Virt, Bus::Sata) => Err(RunError::NoSata),
+            (Self::Virt, Bus::Virtio | Bus::Nvme) | (Self::Q35, _) => Ok(()),
         }
     }
 
