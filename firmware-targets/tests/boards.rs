@@ -18,7 +18,7 @@ fn written(files: &[(&str, &str)]) -> Result<(Target, usize), String> {
     }
 }
 
-const ARM: &str = "name = 'a'\ndescription = 'd'\narch = 'arm'\nboot-chain = 'fit'\nconsoles = ['ttyS0']\n";
+const ARM: &str = "name = 'a'\ndescription = 'd'\narch = 'arm'\nboot-chain = 'fit'\nkernel-address = 0x42000000\nconsoles = ['ttyS0']\n";
 
 #[test]
 fn every_file_under_boards_ships_under_its_own_name() {
@@ -124,7 +124,7 @@ fn mistakes_in_a_board_file_are_said() {
         let answer = written(&[("board.toml", &format!("{ARM}{top}\n{section}\n"))]).unwrap_err();
         catalogue.push_str(&format!("===== {more}\n{answer}\n\n"));
     }
-    for key in ["description", "arch", "boot-chain", "consoles"] {
+    for key in ["description", "arch", "boot-chain", "kernel-address", "consoles"] {
         let without: String =
             ARM.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
         let answer = written(&[("board.toml", &without)]).unwrap_err();

@@ -135,27 +135,16 @@ fn firmware_that_is_missing_or_unknown_or_too_large_is_refused() {
 }
 
 #[test]
-fn what_no_image_can_be_made_for_is_refused_by_its_name() {
-    for (board, said) in
-        [("arch = 'arm'", "target child is a 32-bit ARM"), ("boot-chain = 'fit'", "target child boots a FIT")]
-    {
-        let folder = image::folder();
-        let minimal = inputs::project().join("recipes/minimal/recipe.toml");
-        let child = format!("name = 'child'\ninherit = 'arm64-uefi'\n{board}\n");
-        fs::write(folder.path().join("child.toml"), child).unwrap();
-        fs::write(
-            folder.path().join("recipe.toml"),
-            format!("inherit = [{minimal:?}]\ntargets = ['./child.toml']\n"),
-        )
+fn a_32_bit_arm_is_refused_by_its_name() {
+    let folder = image::folder();
+    let minimal = inputs::project().join("recipes/minimal/recipe.toml");
+    let recipe = format!("inherit = [{minimal:?}]\ntargets = ['./child.toml']\n");
+    fs::write(folder.path().join("child.toml"), "name = 'child'\ninherit = 'arm64-uefi'\narch = 'arm'\n")
         .unwrap();
-        let output = image::try_build(
-            folder.path(),
-            &folder.path().join("out"),
-            image::keys(),
-            &["--target", "child"],
-        );
-        let words = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{words}");
-        assert!(words.contains(said), "{words}");
-    }
+    fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    let out = folder.path().join("out");
+    let output = image::try_build(folder.path(), &out, image::keys(), &["--target", "child"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("target child is a 32-bit ARM"), "{said}");
 }
