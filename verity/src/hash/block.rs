@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::kernel::{Kernel, LANES};
+use super::kernel::{Kernel, Prepared};
+use super::steps::MOST_LANES;
 use super::{Algorithm, Digest};
 
 /// Bytes of blocks that one thread hashes before it looks for other work.
@@ -21,7 +22,7 @@ pub(crate) enum Salting<'a> {
 
 /// Hashes blocks of one length under one salt. All-zero blocks, common in images, are hashed once.
 pub(crate) struct BlockHasher {
-    kernel: Kernel,
+    prepared: Prepared,
     digest_size: usize,
     block_size: usize,
     zero: OnceLock<Digest>,
@@ -30,8 +31,18 @@ pub(crate) struct BlockHasher {
 impl BlockHasher {
     /// A hasher of blocks of `block_size` bytes, which is not zero.
     pub(crate) fn new(algorithm: Algorithm, salting: Salting<'_>, block_size: usize) -> Self {
+        Self::with_kernel(Kernel::best(algorithm), algorithm, salting, block_size)
+    }
+
+    /// The same with a kernel of the caller's choice.
+    pub(super) fn with_kernel(
+        kernel: Kernel,
+        algorithm: Algorithm,
+        salting: Salting<'_>,
+        block_size: usize,
+    ) -> Self {
         Self {
-            kernel: Kernel::new(algorithm, salting),
+            prepared: Prepared::new(kernel, algorithm, salting),
             digest_size: algorithm.digest_size(),
             block_size,
             zero: OnceLock::new(),
@@ -64,9 +75,10 @@ impl BlockHasher {
         out
     }
 
-    fn digest_run(&self, blocks: &[u8], slot: usize, out: &mut [u8]) {
-        let mut lanes: [&[u8]; LANES] = [&[]; LANES];
-        let mut slots = [0; LANES];
+    /// The same into `out`, on this thread.
+    pub(crate) fn digest_run(&self, blocks: &[u8], slot: usize, out: &mut [u8]) {
+        let mut lanes: [&[u8]; MOST_LANES] = [&[]; MOST_LANES];
+        let mut slots = [0; MOST_LANES];
         let mut used = 0;
         for (index, block) in blocks.chunks_exact(self.block_size).enumerate() {
             if is_zero(block) {
@@ -76,7 +88,7 @@ impl BlockHasher {
             }
             (lanes[used], slots[used]) = (block, index * slot);
             used += 1;
-            if used == LANES {
+            if used == MOST_LANES {
                 self.digest_lanes(&lanes, &slots, out);
                 used = 0;
             }
@@ -85,14 +97,14 @@ impl BlockHasher {
     }
 
     fn digest_lanes(&self, lanes: &[&[u8]], slots: &[usize], out: &mut [u8]) {
-        self.kernel.digest_many(lanes, |lane, digest| {
+        self.prepared.digest_many(lanes, |lane, digest| {
             out[slots[lane]..][..digest.len()].copy_from_slice(digest);
         });
     }
 
     fn digest_zero(&self, zeros: &[u8]) -> Digest {
         let mut zero = None;
-        self.kernel.digest_many(&[zeros], |_, digest| zero = Some(Digest::from_hash(digest)));
+        self.prepared.digest_many(&[zeros], |_, digest| zero = Some(Digest::from_hash(digest)));
         zero.expect("one block in, one digest out")
     }
 }

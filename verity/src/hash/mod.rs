@@ -1,11 +1,26 @@
 //! The hash functions of dm-verity and fs-verity.
 //!
 //! Everything above asks for one thing only: the digests of many blocks of one length under one salt
-//! (`BlockHasher`). How they are computed is `kernel`'s affair.
+//! (`BlockHasher`). How they are computed is the [`Kernel`]'s affair, and all `unsafe` code of this crate is theirs:
+//! vector loads, stores, and calls of functions for instructions that were found to be there.
+#![allow(unsafe_code, reason = "vector instructions")]
 
+#[cfg(target_arch = "aarch64")]
+mod armv8;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod block;
+mod constants;
 mod digest;
 mod kernel;
+#[cfg(any(target_arch = "x86_64", test))]
+mod lanes;
+mod salted;
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
+mod steps;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +30,7 @@ use sha2::Digest as _;
 pub(crate) use self::block::{BlockHasher, Salting};
 pub(crate) use self::digest::from_hex;
 pub use self::digest::{Digest, DigestError};
+pub use self::kernel::Kernel;
 
 /// A hash function by the name that kernel, veritysetup and fsverity give it.
 ///
@@ -77,6 +93,27 @@ impl Algorithm {
             Self::Sha512 => Digest::from_hash(&sha2::Sha512::digest(bytes)),
         }
     }
+}
+
+/// The digests of `blocks`, whole blocks of `block_size` bytes one after the other, each hashed after `salt`, with a
+/// kernel of one's choice on one core; one after the other too. For measurements: trees choose for themselves.
+///
+/// # Panics
+/// When `block_size` is zero, `blocks` no multiple of it, `salt` longer than 256 bytes, or the kernel not
+/// [available](Kernel::is_available).
+#[must_use]
+pub fn digests(
+    kernel: Kernel,
+    algorithm: Algorithm,
+    salt: &[u8],
+    block_size: usize,
+    blocks: &[u8],
+) -> Vec<u8> {
+    assert!(kernel.is_available(algorithm) && salt.len() <= 256 && blocks.len().is_multiple_of(block_size));
+    let hasher = BlockHasher::with_kernel(kernel, algorithm, Salting::Before(salt), block_size);
+    let mut out = vec![0; blocks.len() / block_size * algorithm.digest_size()];
+    hasher.digest_run(blocks, algorithm.digest_size(), &mut out);
+    out
 }
 
 impl fmt::Display for Algorithm {
