@@ -32,6 +32,11 @@ pub trait WriteAt: Send + Sync {
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
 }
 
+/// Both: something that can be mended.
+pub trait ReadWriteAt: ReadAt + WriteAt {}
+
+impl<T: ReadAt + WriteAt + ?Sized> ReadWriteAt for T {}
+
 impl ReadAt for File {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         FileExt::read_exact_at(self, buf, offset)

@@ -51,8 +51,10 @@
 pub mod dm;
 pub mod fec;
 pub mod fsverity;
+mod geometry;
 pub mod hash;
 pub mod io;
+mod leaves;
 mod merkle;
 pub mod progress;
 pub mod stream;

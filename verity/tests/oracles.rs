@@ -297,29 +297,36 @@ struct Digests {
     digest: String,
     for_builtin_signature: String,
     descriptor: Vec<u8>,
+    tree: Vec<u8>,
 }
 
 impl Digests {
     fn ours(data: &[u8], algorithm: Algorithm, block_size: u32, salt: &str) -> Self {
         let salt: dm::Salt = salt.parse().expect("hexadecimal digits");
         let params = fsverity::Params::new(algorithm, block_size, salt.as_bytes()).expect("good parameters");
+        let tree = Memory::default();
+        let descriptor = fsverity::build(&data, &params, &tree, &Silent).expect("a descriptor");
         let mut digester = fsverity::Digester::new(&params);
         digester.update(data);
-        let descriptor = digester.finish_descriptor();
+        assert_eq!(digester.finish_descriptor(), descriptor);
         let digest = descriptor.digest();
+        let tree = tree.into_bytes();
+        assert_eq!(Some(tree.len() as u64), params.tree_bytes(data.len() as u64));
         let message = fsverity::formatted_digest(algorithm, &digest).expect("an fs-verity digest");
         Self {
             digest: format!("{algorithm}:{digest}"),
             for_builtin_signature: message.iter().map(|byte| format!("{byte:02x}")).collect(),
             descriptor: descriptor.to_bytes(0).to_vec(),
+            tree,
         }
     }
 
     fn theirs(path: &Path, algorithm: Algorithm, block_size: u32, salt: &str) -> Self {
         let out = path.with_extension("descriptor");
+        let tree = path.with_extension("tree");
         let print = |option: &str| {
             let mut command = tool("fsverity");
-            command.args(["digest", option]).arg(path);
+            command.args(["digest", option]).arg(format!("--out-merkle-tree={}", tree.display())).arg(path);
             command.args([format!("--hash-alg={algorithm}"), format!("--block-size={block_size}")]);
             if !salt.is_empty() {
                 command.arg(format!("--salt={salt}"));
@@ -331,6 +338,7 @@ impl Digests {
             digest: print(&format!("--out-descriptor={}", out.display())),
             for_builtin_signature: print("--for-builtin-sig").trim_start_matches("0x").to_owned(),
             descriptor: fs::read(&out).expect("fsverity wrote it"),
+            tree: fs::read(&tree).expect("fsverity wrote it"),
         }
     }
 }

@@ -2,10 +2,15 @@
 
 mod memory;
 
+use std::io;
+use std::ops::Range;
+use std::sync::Mutex;
+
 use graven_verity::dm::{self, Finding, HashType, Params, Report, RootHash, Salt, TreeBuilder, VerifyError};
 use graven_verity::fec::{self, Roots};
 use graven_verity::fsverity;
 use graven_verity::hash::Algorithm;
+use graven_verity::io::{ReadAt, WriteAt};
 use graven_verity::progress::Silent;
 use graven_verity::stream::Consumer;
 use memory::{Memory, data};
@@ -31,6 +36,26 @@ fn build(data: &[u8], params: &Params) -> (RootHash, Vec<u8>) {
     let tree = Memory::default();
     let root = dm::build(&data, params, &tree).expect("a tree");
     (root, tree.into_bytes())
+}
+
+/// Bytes in memory that can be read and written again.
+struct InPlace(Mutex<Vec<u8>>);
+
+impl ReadAt for InPlace {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.lock().unwrap().read_exact_at(buf, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.0.lock().unwrap().size()
+    }
+}
+
+impl WriteAt for InPlace {
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.0.lock().unwrap()[offset as usize..][..buf.len()].copy_from_slice(buf);
+        Ok(())
+    }
 }
 
 fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
@@ -94,6 +119,30 @@ proptest! {
             (build(&data, &params), digest, parity.into_bytes())
         };
         prop_assert!(with_threads(1, work) == with_threads(2, work));
+    }
+
+    #[test]
+    fn an_updated_tree_is_the_one_of_the_new_data(
+        params in params(),
+        changes in prop::collection::vec((any::<Index>(), 1u64..40), 0..5),
+    ) {
+        let mut data = data(params.data_bytes() as usize);
+        let tree = InPlace(Mutex::new(build(&data, &params).1));
+        let block = params.data_block_size() as usize;
+        let changed: Vec<Range<u64>> = changes
+            .iter()
+            .map(|(index, len)| {
+                let start = index.index(params.data_blocks() as usize) as u64;
+                start..(start + len).min(params.data_blocks())
+            })
+            .collect();
+        for range in &changed {
+            for index in range.start as usize..range.end as usize {
+                data[index * block + index % block] ^= 0x40;
+            }
+        }
+        let root = dm::update(&data, &params, &tree, &changed).unwrap();
+        prop_assert!((root, tree.0.into_inner().unwrap()) == build(&data, &params));
     }
 
     #[test]

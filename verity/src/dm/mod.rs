@@ -2,13 +2,13 @@
 //!
 //! Byte for byte what `veritysetup format` writes and the kernel's `drivers/md/dm-verity-target.c` (7.3) reads.
 
-mod geometry;
 mod params;
 mod root_hash;
 mod salt;
 mod superblock;
 mod table;
 mod tree;
+mod update;
 mod verify;
 
 pub use self::params::{HashType, Params, ParamsError};
@@ -16,5 +16,6 @@ pub use self::root_hash::{RootHash, RootHashError};
 pub use self::salt::{Salt, SaltError};
 pub use self::superblock::{Superblock, SuperblockError};
 pub use self::table::{OnCorruption, OnError, Table, TableFec};
-pub use self::tree::{TreeBuilder, build};
+pub use self::tree::{TreeBuilder, build, build_with};
+pub use self::update::update;
 pub use self::verify::{Finding, Report, VerifyError, verify};

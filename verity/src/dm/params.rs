@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::Salt;
-use super::geometry::Geometry;
+use crate::geometry::Geometry;
 use crate::hash::{Algorithm, BlockHasher, Salting};
 use crate::merkle::{Accumulator, Slots};
 
@@ -100,7 +100,8 @@ impl Params {
         };
         // The tree is at most as long as 64-byte digests of 512-byte blocks make it; leave room for both.
         let data_bytes = data_blocks.checked_mul(u64::from(data_block_size)).filter(|bytes| *bytes < 1 << 63);
-        let tree_bytes = data_bytes.and_then(|_| Geometry::new(&params)).map(|tree| tree.bytes());
+        let tree_bytes =
+            data_bytes.and_then(|_| Geometry::new(data_blocks, &params.slots())).map(|tree| tree.bytes());
         match tree_bytes {
             Some(bytes) if bytes < 1 << 63 => Ok(params),
             _ => Err(ParamsError::TooLarge { data_blocks, data_block_size }),
@@ -113,7 +114,7 @@ impl Params {
     /// When the tree of that type would be too large.
     pub fn with_hash_type(self, hash_type: HashType) -> Result<Self, ParamsError> {
         let params = Self { hash_type, ..self };
-        match Geometry::new(&params) {
+        match Geometry::new(params.data_blocks, &params.slots()) {
             Some(tree) if tree.bytes() < 1 << 63 => Ok(params),
             _ => Err(ParamsError::TooLarge {
                 data_blocks: params.data_blocks,
@@ -176,12 +177,12 @@ impl Params {
         self.geometry().blocks()
     }
 
-    pub(super) fn geometry(&self) -> Geometry {
-        Geometry::new(self).expect("checked when the parameters were made")
+    pub(crate) fn geometry(&self) -> Geometry {
+        Geometry::new(self.data_blocks, &self.slots()).expect("checked when the parameters were made")
     }
 
     /// Digests in a hash block.
-    pub(super) fn slots(&self) -> Slots {
+    pub(crate) fn slots(&self) -> Slots {
         let digest = self.algorithm.digest_size();
         let block_size = self.hash_block_size as usize;
         // A digest has at least 20 bytes and a block at least 512: neither is zero, and two digests always fit.
@@ -194,12 +195,12 @@ impl Params {
     }
 
     /// Hashes data blocks.
-    pub(super) fn leaf_hasher(&self) -> BlockHasher {
+    pub(crate) fn leaf_hasher(&self) -> BlockHasher {
         BlockHasher::new(self.algorithm, self.salting(), self.data_block_size as usize)
     }
 
     /// Hashes hash blocks.
-    pub(super) fn node_hasher(&self) -> BlockHasher {
+    pub(crate) fn node_hasher(&self) -> BlockHasher {
         BlockHasher::new(self.algorithm, self.salting(), self.hash_block_size as usize)
     }
 

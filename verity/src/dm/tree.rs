@@ -2,12 +2,13 @@
 
 use std::io;
 
-use super::geometry::Geometry;
 use super::{Params, RootHash};
+use crate::geometry::Geometry;
 use crate::io::{ReadAt, WriteAt};
+use crate::leaves;
 use crate::merkle::{Accumulator, HashBlocks};
-use crate::progress::Silent;
-use crate::stream::{self, Consumer};
+use crate::progress::{Progress, Silent};
+use crate::stream::Consumer;
 
 /// Builds a tree while the data goes by, and writes each hash block as soon as it is known.
 ///
@@ -76,12 +77,29 @@ fn write(tree: &dyn WriteAt, geometry: &Geometry, blocks: &HashBlocks<'_>) -> io
 
 /// Builds the tree over `data` into `tree` and returns its root. Reads the data once.
 ///
-/// To do more in the same pass, or to show progress, give a [`TreeBuilder`] to [`stream::run`].
+/// To do more in the same pass give a [`TreeBuilder`] to [`stream::run`](crate::stream::run).
 ///
 /// # Errors
 /// Those of reading `data`, which must have at least the data blocks of `params`, and of writing `tree`.
 pub fn build(data: &dyn ReadAt, params: &Params, tree: &dyn WriteAt) -> io::Result<RootHash> {
+    build_with(data, params, tree, &Silent)
+}
+
+/// The same, telling `progress` of the bytes of data that were hashed.
+///
+/// # Errors
+/// Those of [`build`].
+pub fn build_with(
+    data: &dyn ReadAt,
+    params: &Params,
+    tree: &dyn WriteAt,
+    progress: &dyn Progress,
+) -> io::Result<RootHash> {
     let mut builder = TreeBuilder::new(params.clone(), tree);
-    stream::run(data, params.data_bytes(), &mut [&mut builder], &Silent)?;
+    let (leaf, slot) = (params.leaf_hasher(), params.slots().slot);
+    leaves::digests(data, params.data_blocks(), &leaf, slot, progress, |digests| {
+        let (tree, geometry) = (&builder.tree, &builder.geometry);
+        builder.accumulator.update_digests(digests, &mut |blocks| write(tree, geometry, &blocks))
+    })?;
     builder.finish()
 }

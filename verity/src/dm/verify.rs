@@ -9,15 +9,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::geometry::Geometry;
 use super::{Params, RootHash};
+use crate::geometry::Geometry;
 use crate::hash::{BlockHasher, Digest};
 use crate::io::ReadAt;
+use crate::leaves::{Buffers, PIECE};
 use crate::merkle::Slots;
 use crate::progress::Progress;
-
-/// Bytes that are read and hashed at a time.
-const BATCH: usize = 1024 * 1024;
 
 /// A block that is not what the block above it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +177,7 @@ pub enum VerifyError {
         "the {which} has {found} bytes; the dm-verity parameters say {expected}: it was cut off, or they are of another image"
     )]
     TooShort {
-        /// `data` or `tree`.
+        /// `data`, `tree` or `parity`.
         which: &'static str,
         /// Bytes needed.
         expected: u64,
@@ -189,6 +187,14 @@ pub enum VerifyError {
     /// A block could not be read.
     #[error("cannot read {what}: {source}")]
     Read {
+        /// Which bytes of what.
+        what: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A mended block could not be written.
+    #[error("cannot write {what}: {source}")]
+    Write {
         /// Which bytes of what.
         what: String,
         /// The system's answer.
@@ -236,6 +242,7 @@ pub fn verify(
         node: params.node_hasher(),
         limit: report.limit,
         progress,
+        buffers: Buffers::default(),
     };
     // The root hash takes the place of a hash block above the top one.
     let mut above = vec![0; walk.slots.block_size];
@@ -260,6 +267,7 @@ struct Walk<'a> {
     node: BlockHasher,
     limit: usize,
     progress: &'a dyn Progress,
+    buffers: Buffers,
 }
 
 impl Walk<'_> {
@@ -278,7 +286,7 @@ impl Walk<'_> {
         };
         let start = first * self.slots.per_block as u64;
         let end = start.saturating_add(trusted.len() as u64 * self.slots.per_block as u64).min(children);
-        let batch = (BATCH / child_size).max(1) as u64;
+        let batch = (PIECE / child_size).max(1) as u64;
         (0..(end - start).div_ceil(batch))
             .into_par_iter()
             .map(|index| {
@@ -303,35 +311,50 @@ impl Walk<'_> {
             return Ok(report);
         }
         let hasher = if child_level.is_some() { &self.node } else { &self.leaf };
-        let bytes = self.read(child_level, &batch.children, hasher.block_size())?;
-        let digests = hasher.digests(&bytes, hasher.digest_size());
-        let mut good = Vec::with_capacity(bytes.len() / hasher.block_size());
-        for (child, found) in batch.children.clone().zip(digests.chunks(hasher.digest_size())) {
-            let (trusted, parent) = batch.parent(child, self.slots.per_block as u64);
-            let slot = (child % self.slots.per_block as u64) as usize * self.slots.slot;
-            let expected = &batch.parents[parent * self.slots.block_size + slot..][..found.len()];
-            if trusted && expected != found {
-                report.add(self.finding(child_level, child, expected, found));
+        let bytes = (batch.children.end - batch.children.start) as usize * hasher.block_size();
+        self.buffers.lend(bytes, |bytes| {
+            self.read(child_level, batch.children.start, bytes)?;
+            let good = self.compare(batch, hasher, bytes, &mut report);
+            match child_level {
+                Some(level) => report.append(self.below(level, batch.children.start, bytes, &good)?),
+                None => self.progress.advance(bytes.len() as u64),
             }
-            good.push(trusted && expected == found);
-        }
-        match child_level {
-            Some(level) => report.append(self.below(level, batch.children.start, &bytes, &good)?),
-            None => self.progress.advance(bytes.len() as u64),
-        }
-        Ok(report)
+            Ok(report)
+        })
     }
 
-    /// The `children` of a level, or of the data, in one read.
-    fn read(&self, level: Option<usize>, children: &Range<u64>, size: usize) -> Result<Vec<u8>, VerifyError> {
-        let mut bytes = vec![0; (children.end - children.start) as usize * size];
+    /// Reports which of the children, whose `bytes` they are, are bad; returns which ones are good.
+    fn compare(
+        &self,
+        batch: &Batch<'_>,
+        hasher: &BlockHasher,
+        bytes: &[u8],
+        report: &mut Report,
+    ) -> Vec<bool> {
+        let digest_size = hasher.digest_size();
+        let mut digests = vec![0; bytes.len() / hasher.block_size() * digest_size];
+        hasher.digest_run(bytes, digest_size, &mut digests);
+        let compared = batch.children.clone().zip(digests.chunks(digest_size)).map(|(child, found)| {
+            let (trusted, parent) = batch.parent(child, self.slots.per_block as u64);
+            let slot = (child % self.slots.per_block as u64) as usize * self.slots.slot;
+            let expected = &batch.parents[parent * self.slots.block_size + slot..][..digest_size];
+            if trusted && expected != found {
+                report.add(self.finding(batch.level.checked_sub(1), child, expected, found));
+            }
+            trusted && expected == found
+        });
+        compared.collect()
+    }
+
+    /// Reads the blocks of a level, or of the data, from `first` on.
+    fn read(&self, level: Option<usize>, first: u64, bytes: &mut [u8]) -> Result<(), VerifyError> {
         let (which, source) = if level.is_some() { ("tree", self.tree) } else { ("data", self.data) };
-        let offset = self.offset(level, children.start);
-        source.read_exact_at(&mut bytes, offset).map_err(|source| VerifyError::Read {
-            what: format!("bytes {offset} to {} of the {which}", offset + bytes.len() as u64 - 1),
+        let offset = self.offset(level, first);
+        let end = offset + bytes.len() as u64;
+        source.read_exact_at(bytes, offset).map_err(|source| VerifyError::Read {
+            what: format!("bytes {offset} to {} of the {which}", end - 1),
             source,
-        })?;
-        Ok(bytes)
+        })
     }
 
     fn finding(&self, level: Option<usize>, index: u64, expected: &[u8], found: &[u8]) -> Finding {

@@ -12,6 +12,10 @@ use crate::progress::Progress;
 /// Bytes that are read at a time; the message is read in pieces that lie far apart.
 const READ: u64 = 32 * 1024;
 
+/// Pieces that are read before they are worked on: they fit the second-level cache, and each register is loaded and
+/// stored once for all of them.
+const PIECES: u64 = 8;
+
 /// Bytes of parity for `blocks` message blocks of `block_size` bytes.
 ///
 /// `None` when that is past 2^64.
@@ -80,30 +84,36 @@ impl Encoder<'_> {
     /// The parity of the code words that start in the `count` blocks from `first` on.
     fn regions(&self, first: u64, count: u64, progress: &dyn Progress) -> io::Result<Vec<u8>> {
         let roots = self.code.roots();
-        let mut piece = vec![0; (count * self.block_size) as usize];
-        let mut registers = vec![[0; LANES]; piece.len() / LANES * roots];
-        let mut powers = [[0; LANES]; 8];
-        for step in 0..self.steps {
-            let start = step * self.regions + first;
-            // Past the end of the message come zeros.
-            let there = self.blocks.saturating_sub(start).min(count) * self.block_size;
-            let (read, rest) = piece.split_at_mut(there as usize);
-            if !read.is_empty() {
-                self.message.read_exact_at(read, start * self.block_size)?;
+        let stride = (count * self.block_size) as usize;
+        let mut pieces = vec![0; stride * PIECES as usize];
+        let mut registers = vec![[0; LANES]; stride / LANES * roots];
+        for steps in (0..self.steps).step_by(PIECES as usize) {
+            let read = PIECES.min(self.steps - steps) as usize;
+            for (step, piece) in (steps..).zip(pieces.chunks_exact_mut(stride).take(read)) {
+                progress.advance(self.read(step * self.regions + first, piece)?);
             }
-            rest.fill(0);
-            progress.advance(there);
-            let (lanes, _) = piece.as_chunks::<LANES>();
-            for (lane, registers) in lanes.iter().zip(registers.chunks_exact_mut(roots)) {
-                self.code.push(lane, registers, &mut powers);
+            for (index, registers) in registers.chunks_exact_mut(roots).enumerate() {
+                self.code.take(&pieces[..read * stride], stride, index * LANES, registers);
             }
         }
-        let mut parity = Vec::with_capacity(piece.len() * roots);
+        let mut parity = Vec::with_capacity(stride * roots);
         for registers in registers.chunks_exact(roots) {
             for word in 0..LANES {
                 parity.extend(registers.iter().map(|lane| lane[word]));
             }
         }
         Ok(parity)
+    }
+    /// Reads the message blocks from `start` on; past the end of the message come zeros. Returns the bytes that were
+    /// there.
+    fn read(&self, start: u64, piece: &mut [u8]) -> io::Result<u64> {
+        let there =
+            self.blocks.saturating_sub(start).min(piece.len() as u64 / self.block_size) * self.block_size;
+        let (read, rest) = piece.split_at_mut(there as usize);
+        if !read.is_empty() {
+            self.message.read_exact_at(read, start * self.block_size)?;
+        }
+        rest.fill(0);
+        Ok(there)
     }
 }

@@ -4,12 +4,18 @@
 //! 255 bytes, `roots` of them parity; neighbouring bytes of a block belong to different code words, and the bytes of a
 //! code word lie as far apart as the message allows.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod code;
+mod decode;
 mod encode;
+mod field;
+mod repair;
 
 use std::fmt;
 
 pub use self::encode::{encode, parity_bytes};
+pub use self::repair::{Message, Repaired, check_parity, repair};
 
 /// Parity bytes in a code word of 255: 2 to 24. Half as many bad bytes a code word can be repaired, or as many as are
 /// known to be bad, which they are under dm-verity.

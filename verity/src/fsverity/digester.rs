@@ -5,10 +5,11 @@ use std::io;
 use super::stretch::{accumulator, pass_over};
 use super::{Descriptor, Params, Stretch};
 use crate::hash::Digest;
-use crate::io::ReadAt;
-use crate::merkle::Accumulator;
-use crate::progress::Silent;
-use crate::stream::{self, Consumer, WINDOW};
+use crate::io::{ReadAt, WriteAt};
+use crate::leaves;
+use crate::merkle::{Accumulator, HashBlocks};
+use crate::progress::{Progress, Silent};
+use crate::stream::{Consumer, WINDOW};
 
 /// Computes a file's digest as its bytes go by, in memory of one block a level.
 ///
@@ -104,7 +105,55 @@ impl Consumer for Digester {
 /// # Errors
 /// Those of reading it.
 pub fn digest(source: &dyn ReadAt, params: &Params) -> io::Result<Digest> {
-    let mut digester = Digester::new(params);
-    stream::run(source, source.size()?, &mut [&mut digester], &Silent)?;
-    Ok(digester.finish())
+    Ok(describe(source, params, &Silent)?.digest())
+}
+
+/// The descriptor of all of `source`, read once. `progress` counts its bytes.
+///
+/// # Errors
+/// Those of reading it.
+pub fn describe(source: &dyn ReadAt, params: &Params, progress: &dyn Progress) -> io::Result<Descriptor> {
+    hash(source, source.size()?, params, progress, &mut |_| Ok(()))
+}
+
+/// The same, and the tree, [`Params::tree_bytes`] of it, to `tree` from its offset 0 on: the top level first, as file
+/// systems store it.
+///
+/// # Errors
+/// Those of reading `source` and of writing `tree`; [`io::ErrorKind::InvalidInput`] for a source past 2^63 bytes.
+pub fn build(
+    source: &dyn ReadAt,
+    params: &Params,
+    tree: &dyn WriteAt,
+    progress: &dyn Progress,
+) -> io::Result<Descriptor> {
+    let size = source.size()?;
+    let too_large = || io::Error::new(io::ErrorKind::InvalidInput, "fs-verity tree: the file is too large");
+    let geometry = params.geometry(size).ok_or_else(too_large)?;
+    hash(source, size, params, progress, &mut |blocks| {
+        let offset = geometry.offset(blocks.level, blocks.first).ok_or_else(too_large)?;
+        tree.write_all_at(blocks.bytes, offset)
+    })
+}
+
+fn hash(
+    source: &dyn ReadAt,
+    size: u64,
+    params: &Params,
+    progress: &dyn Progress,
+    emit: &mut (impl FnMut(HashBlocks<'_>) -> io::Result<()> + Send),
+) -> io::Result<Descriptor> {
+    let mut accumulator = accumulator(params);
+    let block = u64::from(params.block_size());
+    let whole = size / block;
+    leaves::digests(source, whole, params.hasher(), params.slots().slot, progress, |digests| {
+        accumulator.update_digests(digests, emit)
+    })?;
+    let mut rest = vec![0; (size % block) as usize];
+    source.read_exact_at(&mut rest, whole * block)?;
+    accumulator.update(&rest, emit)?;
+    accumulator.pad(emit)?;
+    progress.advance(rest.len() as u64);
+    let root = accumulator.finish(emit)?;
+    Ok(Descriptor::new(params.clone(), size, root))
 }

@@ -9,6 +9,6 @@ mod params;
 mod stretch;
 
 pub use self::descriptor::{Descriptor, formatted_digest};
-pub use self::digester::{Digester, digest};
+pub use self::digester::{Digester, build, describe, digest};
 pub use self::params::{Params, ParamsError};
 pub use self::stretch::{BlockDigests, Stretch};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::geometry::Geometry;
 use crate::hash::{Algorithm, BlockHasher, Salting};
 use crate::merkle::Slots;
 
@@ -84,6 +85,16 @@ impl Params {
     #[must_use]
     pub fn salt(&self) -> &[u8] {
         &self.salt
+    }
+
+    /// Bytes of the tree of a file of `data_size` bytes; 0 for one of a single block or none. `None` past 2^64.
+    #[must_use]
+    pub fn tree_bytes(&self, data_size: u64) -> Option<u64> {
+        Some(self.geometry(data_size)?.bytes())
+    }
+
+    pub(super) fn geometry(&self, data_size: u64) -> Option<Geometry> {
+        Geometry::new(data_size.div_ceil(u64::from(self.block_size)), &self.slots())
     }
 
     pub(super) fn hasher(&self) -> &Arc<BlockHasher> {
