@@ -152,6 +152,127 @@ fn superblock_and_tree_are_veritysetups() {
     }
 }
 
+/// Numbers that follow from a seed: a case that fails can be run again.
+struct Random(u64);
+
+impl Random {
+    /// One of `0..below`.
+    fn below(&mut self, below: u64) -> u64 {
+        // splitmix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ z >> 31) % below
+    }
+
+    fn one_of<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+/// Superblock, tree, parity and root hash of random parameters: block sizes, salts, hash types, offsets, roots.
+fn random_devices_are_veritysetups(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let mut random = Random(seed);
+        let algorithm = random.one_of(&Algorithm::ALL);
+        let sizes = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536];
+        let data_block = random.one_of(&sizes);
+        let with_fec = random.below(2) == 0;
+        let hash_block = if with_fec { data_block } else { random.one_of(&sizes) };
+        let blocks = 1 + random.below((2 << 20) / u64::from(data_block));
+        let salt: Vec<u8> =
+            (0..random.one_of(&[0, 1, 31, 32, 64, 65, 255, 256])).map(|i| i as u8 ^ 0xa5).collect();
+        let hash_type = random.one_of(&[HashType::Normal, HashType::Normal, HashType::ChromeOs]);
+        let superblock = random.below(3) > 0;
+        let roots = 2 + random.below(23) as u32;
+        let params = dm::Salt::new(&salt)
+            .map_err(|error| error.to_string())
+            .and_then(|salt| {
+                let params = dm::Params::new(algorithm, data_block, hash_block, blocks, salt);
+                params.and_then(|params| params.with_hash_type(hash_type)).map_err(|error| error.to_string())
+            })
+            .expect("good parameters");
+        let step = u64::from(hash_block);
+        let offset = if superblock { 512 * random.below(40) } else { step * random.below(4) };
+        let what = format!(
+            "seed {seed}: {params:?}, offset {offset}, superblock {superblock}, FEC {with_fec} {roots}"
+        );
+
+        let case = Case::new(params);
+        let mut options = vec![format!("--hash-offset={offset}")];
+        if !superblock {
+            options.push("--no-superblock".into());
+        }
+        if with_fec {
+            options.push(format!("--fec-device={}", case.path("fec").display()));
+            options.push(format!("--fec-roots={roots}"));
+        }
+        let expected = case.format("hash", &options);
+        let (root, tree) = case.build();
+        assert_eq!(root, expected, "{what}");
+        let mut ours = vec![0; offset as usize];
+        if superblock {
+            ours.extend(case.superblock().to_bytes());
+            ours.resize(Superblock::tree_offset(offset, hash_block).expect("small") as usize, 0);
+        }
+        ours.extend(&tree);
+        let theirs = case.path("hash").exists().then(|| case.read("hash")).unwrap_or_default();
+        if tree.is_empty() {
+            // Without a tree veritysetup writes the superblock alone, or nothing.
+            ours.truncate(theirs.len());
+        }
+        assert!(ours == theirs, "{what}: {} and {} bytes", ours.len(), theirs.len());
+        if with_fec {
+            let message = Concat::new()
+                .then(&case.data, case.params.data_bytes())
+                .then(&tree, case.params.tree_bytes());
+            let ours = parity(&message, blocks + case.params.tree_blocks(), data_block, roots);
+            assert!(ours == case.read("fec"), "{what}: parity");
+        }
+    }
+}
+
+#[test]
+fn sixty_random_devices_are_veritysetups() {
+    random_devices_are_veritysetups(0..60);
+}
+
+#[test]
+#[ignore = "minutes: five hundred more"]
+fn five_hundred_random_devices_are_veritysetups() {
+    random_devices_are_veritysetups(1000..1500);
+}
+
+/// Digest, tree and descriptor of files of random sizes and parameters.
+fn random_files_are_fsveritys(seeds: std::ops::Range<u64>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("file");
+    for seed in seeds {
+        let mut random = Random(seed);
+        let most = random.one_of(&[1, 5000, 100_000, 1_500_000]);
+        let data = data(random.below(most) as usize);
+        fs::write(&path, &data).expect("room for a file");
+        let algorithm = random.one_of(&[Algorithm::Sha256, Algorithm::Sha512]);
+        let block_size = random.one_of(&[1024, 2048, 4096, 8192, 16384, 32768, 65536]);
+        let salt = "7e".repeat(random.below(33) as usize);
+        let ours = Digests::ours(&data, algorithm, block_size, &salt);
+        let theirs = Digests::theirs(&path, algorithm, block_size, &salt);
+        assert_eq!(ours, theirs, "seed {seed}: {} bytes, {algorithm}, {block_size}, {salt}", data.len());
+    }
+}
+
+#[test]
+fn forty_random_files_are_fsveritys() {
+    random_files_are_fsveritys(0..40);
+}
+
+#[test]
+#[ignore = "a minute: three hundred more"]
+fn three_hundred_random_files_are_fsveritys() {
+    random_files_are_fsveritys(1000..1300);
+}
+
 #[test]
 fn a_tree_appended_to_its_data_is_veritysetups() {
     for (data_block, hash_block, superblock) in [(4096, 4096, true), (4096, 4096, false), (512, 1024, true)] {
