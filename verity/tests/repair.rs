@@ -18,31 +18,31 @@ impl Bytes {
     }
 
     fn get(&self) -> Vec<u8> {
-        self.0.read().unwrap().clone()
+        self.0.read().expect("no holder panics").clone()
     }
 
     fn flip(&self, bit: usize) {
-        self.0.write().unwrap()[bit / 8] ^= 1 << (bit % 8);
+        self.0.write().expect("no holder panics")[bit / 8] ^= 1 << (bit % 8);
     }
 
     fn bits(&self) -> usize {
-        8 * self.0.read().unwrap().len()
+        8 * self.0.read().expect("no holder panics").len()
     }
 }
 
 impl ReadAt for Bytes {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read().unwrap().read_exact_at(buf, offset)
+        self.0.read().expect("no holder panics").read_exact_at(buf, offset)
     }
 
     fn size(&self) -> io::Result<u64> {
-        self.0.read().unwrap().size()
+        self.0.read().expect("no holder panics").size()
     }
 }
 
 impl WriteAt for Bytes {
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write().unwrap()[offset as usize..][..buf.len()].copy_from_slice(buf);
+        self.0.write().expect("no holder panics")[offset as usize..][..buf.len()].copy_from_slice(buf);
         Ok(())
     }
 }
@@ -59,15 +59,17 @@ struct Image {
 
 impl Image {
     fn new(roots: u32) -> Self {
-        let params = Params::new(Algorithm::Sha256, 512, 512, 300, "5a17".parse().unwrap()).unwrap();
+        let params = Params::new(Algorithm::Sha256, 512, 512, 300, "5a17".parse().expect("a salt"))
+            .expect("good parameters");
         let data: Vec<u8> = (0..params.data_bytes()).map(|i| (i * i / 97 + i / 5) as u8).collect();
         let tree = Bytes::new(vec![0; params.tree_bytes() as usize]);
-        let root = dm::build(&data, &params, &tree).unwrap();
-        let roots = Roots::new(roots).unwrap();
+        let root = dm::build(&data, &params, &tree).expect("good parameters");
+        let roots = Roots::new(roots).expect("good parameters");
         let blocks = params.data_blocks() + params.tree_blocks();
-        let parity = Bytes::new(vec![0; fec::parity_bytes(blocks, 512, roots).unwrap() as usize]);
+        let parity =
+            Bytes::new(vec![0; fec::parity_bytes(blocks, 512, roots).expect("good parameters") as usize]);
         let message = Concat::new().then(&data, params.data_bytes()).then(&tree, params.tree_bytes());
-        fec::encode(&message, blocks, 512, roots, &parity, &Silent).unwrap();
+        fec::encode(&message, blocks, 512, roots, &parity, &Silent).expect("good parameters");
         drop(message);
         Self { params, root, roots, data: Bytes::new(data), tree, parity }
     }
@@ -83,11 +85,11 @@ impl Image {
     fn is_good(&self) -> bool {
         let mut report = Report::new(1);
         dm::verify(&self.data, &self.tree, &self.params, &self.root, &mut report, &Silent).is_ok()
-            && fec::check_parity(&self.message(), &self.params).unwrap().is_empty()
+            && fec::check_parity(&self.message(), &self.params).expect("good parameters").is_empty()
     }
 
     fn repair(&self) -> Repaired {
-        fec::repair(&self.message(), &self.params, &self.root, &Silent).unwrap()
+        fec::repair(&self.message(), &self.params, &self.root, &Silent).expect("good parameters")
     }
 }
 

@@ -5,6 +5,7 @@ use std::arch::aarch64::*;
 use super::constants::K256;
 
 /// Takes the chunks of each message, as many in all of them, into its state.
+#[allow(clippy::needless_range_loop, reason = "chunk and lane are indices of several arrays")]
 #[target_feature(enable = "neon,sha2")]
 pub(super) fn compress<const N: usize>(states: &mut [[u32; 8]; N], messages: &[&[[u8; 64]]; N]) {
     let (mut abcd, mut efgh) = ([vdupq_n_u32(0); N], [vdupq_n_u32(0); N]);

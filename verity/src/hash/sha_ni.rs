@@ -28,6 +28,7 @@ fn to_words(vector: __m128i) -> [u32; 4] {
 }
 
 /// Takes the chunks of each message, as many in all of them, into its state.
+#[allow(clippy::needless_range_loop, reason = "chunk and lane are indices of several arrays")]
 #[target_feature(enable = "sha,sse4.1,ssse3")]
 pub(super) fn compress<const N: usize>(states: &mut [[u32; 8]; N], messages: &[&[[u8; 64]]; N]) {
     let swap = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);

@@ -12,8 +12,11 @@ pub(super) struct Step<W: 'static, const CHUNK: usize> {
     /// As many messages at least make it faster than the steps after it, the other lanes being idle.
     pub(super) at_least: usize,
     /// Takes `lanes` states and as many messages.
-    pub(super) compress: fn(&mut [[W; 8]], &[&[[u8; CHUNK]]]),
+    pub(super) compress: Compress<W, CHUNK>,
 }
+
+/// Takes as many whole chunks as each message has into the state of the same index.
+pub(super) type Compress<W, const CHUNK: usize> = fn(&mut [[W; 8]], &[&[[u8; CHUNK]]]);
 
 pub(super) type Steps256 = &'static [Step<u32, 64>];
 pub(super) type Steps512 = &'static [Step<u64, 128>];
