@@ -1,5 +1,7 @@
 //! Every bit of a small image broken, one at a time: each is found, and each that the code reaches is mended.
 
+#![allow(clippy::single_range_in_vec_init, reason = "ranges are what is compared")]
+
 use std::io;
 use std::sync::RwLock;
 
