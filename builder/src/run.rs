@@ -1,10 +1,11 @@
-//! Boots an image in QEMU as a machine with UEFI Secure Boot would.
+//! Boots an image in QEMU as a machine with UEFI Secure Boot would, or one with a U-Boot that requires a key.
 //!
 //! The firmware is Debian's OVMF with SMM, or its AAVMF for arm64; its variable store is a fresh one with our
 //! certificates enrolled for each run. The image is opened as a snapshot: a run never changes it unless [`Machine::writable`] asks.
 
 mod machine;
 mod platform;
+mod u_boot;
 mod variables;
 
 use std::io;
@@ -41,6 +42,9 @@ pub enum RunError {
         /// What is wrong with it.
         problem: VariablesError,
     },
+    /// U-Boot's control device tree cannot be made.
+    #[error("U-Boot's control device tree: {0}")]
+    ControlTree(#[source] graven_boot::fit::FitError),
     /// The image cannot be used.
     #[error("{}: {source}", .path.display())]
     Image {

@@ -2,14 +2,15 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use graven::deliver::DISK;
 use graven::run::{Bus, Enrolment, Machine, Platform, RunError};
 use graven_boot::enrol::certificate_list;
 use graven_boot::x509::Certificate;
-use graven_image::gpt::Table;
-use graven_verify::Layout;
+use graven_targets::BootChain;
+use graven_verify::Contents;
 use uuid::{Uuid, uuid};
 
 use super::{Failure, Outcome, Status};
@@ -74,8 +75,9 @@ impl From<RunError> for Failure {
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let image = disk_of(&arguments.image);
+    let (platform, chain) = firmware(&image)?;
     let mut machine = Machine::new(&image)
-        .platform(platform(&image)?)
+        .platform(platform)
         .memory_mib(arguments.memory)
         .cpus(arguments.cpus)
         .arguments(&arguments.qemu);
@@ -85,6 +87,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     if arguments.writable {
         machine = machine.writable();
+    }
+    if chain == BootChain::Fit {
+        machine = machine.u_boot(None);
     }
     if !arguments.no_enrol {
         let beside = image.with_file_name("boot.crt");
@@ -102,7 +107,10 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
                 certificates.len()
             )));
         };
-        machine = machine.enrol(enrolment(certificate)?);
+        machine = match chain {
+            BootChain::Uki => machine.enrol(enrolment(certificate)?),
+            BootChain::Fit => machine.u_boot(Some(certificate.clone())),
+        };
     }
     let ended = machine.run()?;
     if ended.success() {
@@ -112,17 +120,19 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
 }
 
-/// The machine for an image, by the types of its partitions.
-fn platform(image: &Path) -> Result<Platform, Failure> {
+/// The machine for an image, by the types of its partitions, and what starts it there, by the boot artefact's name.
+fn firmware(image: &Path) -> Result<(Platform, BootChain), Failure> {
     let disk = File::open(image)
         .with_context(|| image.display().to_string())
         .map_err(Status::Environment.because())?;
-    let layout = Table::read(&disk)
-        .map_err(anyhow::Error::from)
-        .and_then(|table| Ok(Layout::of(&table)?))
+    let read = || -> anyhow::Result<_> {
+        let contents = Contents::open(Arc::new(disk))?;
+        Ok((contents.layout().arch, contents.layout().boot_chain(&contents.esp()?)))
+    };
+    let (arch, chain) = read()
         .with_context(|| format!("{}: which machine it is for cannot be told", image.display()))
         .map_err(Status::Usage.because())?;
-    Ok(Platform::of(layout.arch)?)
+    Ok((Platform::of(arch)?, chain))
 }
 
 /// The certificate as PK, KEK and db: nothing else boots, nobody else can change that.

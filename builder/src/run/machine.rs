@@ -6,7 +6,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
+use graven_boot::x509::Certificate;
+
 use super::platform::VariableStore;
+use super::u_boot;
 use super::variables::{FLASH_BYTES, blank};
 use super::{Enrolment, Platform, RunError, enrol};
 
@@ -33,6 +36,15 @@ impl Bus {
     }
 }
 
+/// What starts the image, and whom it trusts.
+#[derive(Debug, Clone)]
+enum Firmware {
+    /// With these certificates enrolled; without, in setup mode.
+    Uefi(Option<Enrolment>),
+    /// With this key required; without, it takes any FIT.
+    UBoot(Option<Certificate>),
+}
+
 /// A machine that boots an image: UEFI Secure Boot capable firmware, disks on a bus of choice, serial console, no network.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -41,7 +53,7 @@ pub struct Machine {
     writable: bool,
     more_disks: Vec<PathBuf>,
     bus: Bus,
-    enrolment: Option<Enrolment>,
+    firmware: Firmware,
     memory_mib: u32,
     cpus: u32,
     network: bool,
@@ -58,7 +70,7 @@ impl Machine {
             writable: false,
             more_disks: Vec::new(),
             bus: Bus::default(),
-            enrolment: None,
+            firmware: Firmware::Uefi(None),
             memory_mib: 1024,
             cpus: 2,
             network: false,
@@ -76,7 +88,14 @@ impl Machine {
     /// Enrols certificates and turns Secure Boot on.
     #[must_use]
     pub fn enrol(mut self, enrolment: Enrolment) -> Self {
-        self.enrolment = Some(enrolment);
+        self.firmware = Firmware::Uefi(Some(enrolment));
+        self
+    }
+
+    /// U-Boot instead of UEFI, on arm64: it starts a FIT, and where a key is given, none that it did not sign.
+    #[must_use]
+    pub fn u_boot(mut self, key: Option<Certificate>) -> Self {
+        self.firmware = Firmware::UBoot(key);
         self
     }
 
@@ -153,14 +172,10 @@ impl Machine {
     fn command(&self) -> Result<(Command, tempfile::TempDir), RunError> {
         let platform = self.platform;
         platform.starts_from(self.bus)?;
-        let (code, store) = platform.firmware()?;
         let folder = tempfile::Builder::new()
             .prefix("graven-run-")
             .tempdir()
             .map_err(|source| RunError::Io { doing: "making a temporary folder", source })?;
-        let variables = folder.path().join("variables.fd");
-        self.write_variables(&store, &variables)?;
-
         let mut command = Command::new(platform.qemu());
         let (accelerator, processor) = match kvm_is_usable(platform) {
             true => ("kvm", platform.processor().virtualised),
@@ -169,8 +184,18 @@ impl Machine {
         command.args(["-machine", platform.machine(), "-accel", accelerator, "-cpu", processor]);
         command.args(["-smp", &self.cpus.to_string(), "-m", &self.memory_mib.to_string()]);
         command.args(platform.arguments());
-        command.arg("-drive").arg(drive("if=pflash,unit=0,readonly=on", &code));
-        command.arg("-drive").arg(drive("if=pflash,unit=1", &variables));
+        match &self.firmware {
+            Firmware::Uefi(enrolment) => {
+                let (code, store) = platform.firmware()?;
+                let variables = folder.path().join("variables.fd");
+                write_variables(enrolment.as_ref(), &store, &variables)?;
+                command.arg("-drive").arg(drive("if=pflash,unit=0,readonly=on", &code));
+                command.arg("-drive").arg(drive("if=pflash,unit=1", &variables));
+            }
+            Firmware::UBoot(_) => {
+                command.arg("-bios").arg(u_boot::program()?);
+            }
+        }
         for (number, disk) in std::iter::once(&self.image).chain(&self.more_disks).enumerate() {
             let change = number == 0 && self.writable;
             OpenOptions::new()
@@ -190,29 +215,34 @@ impl Machine {
             command.args(["-net", "none"]);
         }
         command.args(&self.arguments);
+        if let Firmware::UBoot(key) = &self.firmware {
+            let tree = folder.path().join("control.dtb");
+            self.write_control_tree(&command, key.as_ref(), &tree)?;
+            command.arg("-dtb").arg(tree);
+        }
         Ok((command, folder))
     }
 
-    fn write_variables(&self, store: &VariableStore, to: &Path) -> Result<(), RunError> {
-        let (path, template, bytes) = match store {
-            VariableStore::Template(path) => {
-                let template = fs::read(path).map_err(|source| RunError::Io {
-                    doing: "reading the firmware's variable store",
-                    source,
-                })?;
-                let bytes = template.len() as u64;
-                (path.as_path(), template, bytes)
-            }
-            VariableStore::Blank => (to, blank(), FLASH_BYTES),
-        };
-        let variables = match &self.enrolment {
-            None => template,
-            Some(enrolment) => enrol(&template, enrolment)
-                .map_err(|problem| RunError::Variables { path: path.to_owned(), problem })?,
-        };
-        File::create(to)
-            .and_then(|mut file| file.write_all(&variables).and_then(|()| file.set_len(bytes)))
-            .map_err(|source| RunError::Io { doing: "writing the machine's variable store", source })
+    /// QEMU describes the very machine that the rest of its command line makes; U-Boot is told of it and of its key.
+    fn write_control_tree(
+        &self,
+        machine: &Command,
+        key: Option<&Certificate>,
+        to: &Path,
+    ) -> Result<(), RunError> {
+        let failed = |doing| move |source| RunError::Io { doing, source };
+        let mut dump = OsString::from("dumpdtb=");
+        dump.push(to);
+        let mut describe = Command::new(machine.get_program());
+        describe.args(machine.get_args()).arg("-machine").arg(dump);
+        let described = describe.output().map_err(|source| self.start_error(source))?;
+        if !described.status.success() {
+            let said = String::from_utf8_lossy(&described.stderr).into_owned();
+            return Err(failed("having QEMU describe its machine")(io::Error::other(said)));
+        }
+        let described = fs::read(to).map_err(failed("reading QEMU's device tree"))?;
+        let tree = u_boot::control_tree(&described, self.bus, key).map_err(RunError::ControlTree)?;
+        fs::write(to, tree).map_err(failed("writing U-Boot's device tree"))
     }
 
     fn start_error(&self, source: io::Error) -> RunError {
@@ -224,6 +254,26 @@ impl Machine {
             _ => RunError::Io { doing: "starting QEMU", source },
         }
     }
+}
+
+fn write_variables(enrolment: Option<&Enrolment>, store: &VariableStore, to: &Path) -> Result<(), RunError> {
+    let (path, template, bytes) = match store {
+        VariableStore::Template(path) => {
+            let template = fs::read(path)
+                .map_err(|source| RunError::Io { doing: "reading the firmware's variable store", source })?;
+            let bytes = template.len() as u64;
+            (path.as_path(), template, bytes)
+        }
+        VariableStore::Blank => (to, blank(), FLASH_BYTES),
+    };
+    let variables = match enrolment {
+        None => template,
+        Some(enrolment) => enrol(&template, enrolment)
+            .map_err(|problem| RunError::Variables { path: path.to_owned(), problem })?,
+    };
+    File::create(to)
+        .and_then(|mut file| file.write_all(&variables).and_then(|()| file.set_len(bytes)))
+        .map_err(|source| RunError::Io { doing: "writing the machine's variable store", source })
 }
 
 /// A machine on two pipes. It ends when this is dropped.

@@ -235,7 +235,7 @@ impl Contents {
     /// Where there is none, or it has more than 1 GiB.
     pub fn boot_file(&self) -> Result<Vec<u8>, ContentsError> {
         let esp = self.esp()?;
-        let path = self.layout.boot_path_among(&esp);
+        let path = self.layout.boot_path(self.layout.boot_chain(&esp));
         match esp.find(&path).filter(|entry| entry.kind == fat::EntryKind::File) {
             None => Err(ContentsError::BootFile { path, problem: "there is no such file" }),
             Some(entry) if entry.size > MOST_BOOT_BYTES => {

@@ -137,12 +137,11 @@ impl Layout {
         }
     }
 
-    /// Where the boot artefact lies, given what there is: firmware with UEFI starts the one, a U-Boot without the other.
+    /// What starts the image: a UEFI what is there for it, a U-Boot the FIT where that alone is there.
     #[must_use]
-    pub fn boot_path_among<R: ReadAt>(&self, esp: &fat::Reader<R>) -> String {
-        let chains = [BootChain::Uki, BootChain::Fit].map(|chain| self.boot_path(chain));
-        let found = chains.iter().find(|path| esp.find(path).is_some());
-        found.unwrap_or(&chains[0]).clone()
+    pub fn boot_chain<R: ReadAt>(&self, esp: &fat::Reader<R>) -> BootChain {
+        let there = |chain| esp.find(&self.boot_path(chain)).is_some();
+        if there(BootChain::Fit) && !there(BootChain::Uki) { BootChain::Fit } else { BootChain::Uki }
     }
 }
 

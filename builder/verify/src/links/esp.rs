@@ -26,7 +26,7 @@ pub(crate) fn esp(
             return None;
         }
     };
-    let boot_path = layout.boot_path_among(&reader);
+    let boot_path = layout.boot_path(layout.boot_chain(&reader));
     let listed: Vec<String> = manifest
         .iter()
         .flat_map(|manifest| &manifest.esp)

@@ -175,7 +175,7 @@ fn disk_and_partitions(manifest: &Manifest, disk: &Disk, layout: Option<&Layout>
 
 fn files_of_esp(manifest: &Manifest, disk: &Disk, layout: &Layout, found: &mut Differences) {
     let Ok(reader) = fat::Reader::open(window(disk, &layout.esp)) else { return };
-    let boot_path = layout.boot_path_among(&reader);
+    let boot_path = layout.boot_path(layout.boot_chain(&reader));
     found.compare("boot.path", manifest.boot.path.trim_start_matches('/'), boot_path);
     for file in &manifest.esp {
         // What is missing is the link esp's to say.
