@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the arm64 kernels of the FIT tests: `arm64.config` as it stands (base), and with `deny.config` over it (deny).
-# Cross-compiled from Debian's linux-source-7.3, without root and without emulation; four to six minutes on two cores.
+# Cross-compiled from Debian's linux-source-7.3, without root and without emulation: some twenty minutes of one core.
 #
 #   tests/kernels/build.sh [KEYS]
 #
@@ -18,9 +18,13 @@ here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/graven
 default_keys=$cache/keys-arm64
 keys=${1:-$default_keys}
+# Raised when the same files would make another kernel because of what this script does with them.
+procedure=1
 kernels=$cache/kernels
 cross=aarch64-linux-gnu-
 say() { printf 'kernels: %s\n' "$*" >&2; }
+# The lines of configurations that say something.
+options() { cat "$@" | sed -E '/^CONFIG_|^# CONFIG_.* is not set$/!d'; }
 
 mkdir -p "$kernels"
 exec 9>"$kernels/lock"
@@ -48,7 +52,10 @@ deb=$(compgen -G "$cache/debs/linux-source-7.3_*_all.deb" | sort -V | tail -n 1)
   { say "no linux-source-7.3_*.deb in $cache/debs: run tests/setup.sh"; exit 3; }
 digest=$(
   {
-    cat "$here"/{build.sh,arm64.config,deny.config,deny.pol} "$keys/policy.crt"
+    echo "$procedure"
+    options "$here/arm64.config"
+    options "$here/deny.config"
+    cat "$here/deny.pol" "$keys/policy.crt"
     openssl x509 -in "$keys/modules.pem"
     basename "$deb"
     "${cross}gcc" --version
@@ -84,7 +91,7 @@ quietly() {
 
 # Every line of the fragments must hold in the configuration that comes out.
 configure() {
-  cat "$@" | sed -E '/^CONFIG_|^# CONFIG_.* is not set$/!d' |
+  options "$@" |
     awk '{ name = $1 == "#" ? $2 : substr($0, 1, index($0, "=") - 1)
            if (!(name in at)) order[++n] = name
            at[name] = $0 }

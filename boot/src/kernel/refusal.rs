@@ -374,6 +374,7 @@ fn assess_foreign_root(found: &mut Assessment<'_>, kernel: &Kernel) {
         ("", _) => "and has no policy (CONFIG_IPE_BOOT_POLICY) against what is on it",
         (_, None) => "and the policy of CONFIG_IPE_BOOT_POLICY is not found in it, or is none",
         (_, Some(true)) => "and its compiled-in policy allows what is on it",
+        // That is as far as the kernel can go: ipe.enforce=0 or lsm= on the same line undo it (docs/kernels.md).
         (_, Some(false)) => return,
     };
     found.refuse(
