@@ -3,9 +3,9 @@
 //! Computes, in one parallel pass and in bounded memory, what `veritysetup format` and `fsverity digest` compute, to the
 //! byte; and checks data against a root hash the way the kernel does. Needs no kernel, no device and no privilege.
 //!
-//! - [`dm`]: dm-verity's parameters, superblock, tree, table line, check;
-//! - [`fec`]: its Reed–Solomon parity;
-//! - [`fsverity`]: fs-verity's descriptor and digest;
+//! - [`dm`]: dm-verity's parameters, superblock, tree, table line, check, update;
+//! - [`fec`]: its Reed–Solomon parity, and repair with it;
+//! - [`fsverity`]: fs-verity's descriptor, digest and tree;
 //! - [`stream`]: one read of a source for several of these at once;
 //! - [`io`], [`progress`], [`hash`]: what they read from, write to, report to and hash with.
 //!

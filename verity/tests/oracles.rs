@@ -180,7 +180,9 @@ fn random_devices_are_veritysetups(seeds: std::ops::Range<u64>) {
         let data_block = random.one_of(&sizes);
         let with_fec = random.below(2) == 0;
         let hash_block = if with_fec { data_block } else { random.one_of(&sizes) };
-        let blocks = 1 + random.below((2 << 20) / u64::from(data_block));
+        // Of a single block, which has no tree, veritysetup 2.6.1 makes no parity when its superblock has an offset.
+        let least = if with_fec { 2 } else { 1 };
+        let blocks = least + random.below((2 << 20) / u64::from(data_block));
         let salt: Vec<u8> =
             (0..random.one_of(&[0, 1, 31, 32, 64, 65, 255, 256])).map(|i| i as u8 ^ 0xa5).collect();
         let hash_type = random.one_of(&[HashType::Normal, HashType::Normal, HashType::ChromeOs]);

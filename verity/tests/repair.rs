@@ -171,7 +171,7 @@ fn a_tree_that_is_gone_comes_back_before_the_data_below_it_is_judged() {
     image.data.write_all_at(&[1; 5 * 512], 100 * 512).unwrap();
     let repaired = image.repair();
     assert!(repaired.is_whole(), "{repaired:?}");
-    assert_eq!(repaired.mended_tree, [0..tree as u64]);
-    assert_eq!(repaired.mended_data, [100 * 512..105 * 512]);
+    assert_eq!(repaired.mended_tree, std::slice::from_ref(&(0..tree as u64)));
+    assert_eq!(repaired.mended_data, std::slice::from_ref(&(100 * 512..105 * 512)));
     assert!(image.parts().map(Bytes::get) == good);
 }
