@@ -180,9 +180,7 @@ fn random_devices_are_veritysetups(seeds: std::ops::Range<u64>) {
         let data_block = random.one_of(&sizes);
         let with_fec = random.below(2) == 0;
         let hash_block = if with_fec { data_block } else { random.one_of(&sizes) };
-        // Of a single block, which has no tree, veritysetup 2.6.1 makes no parity when its superblock has an offset.
-        let least = if with_fec { 2 } else { 1 };
-        let blocks = least + random.below((2 << 20) / u64::from(data_block));
+        let blocks = 1 + random.below((2 << 20) / u64::from(data_block));
         let salt: Vec<u8> =
             (0..random.one_of(&[0, 1, 31, 32, 64, 65, 255, 256])).map(|i| i as u8 ^ 0xa5).collect();
         let hash_type = random.one_of(&[HashType::Normal, HashType::Normal, HashType::ChromeOs]);
@@ -197,6 +195,8 @@ fn random_devices_are_veritysetups(seeds: std::ops::Range<u64>) {
             .expect("good parameters");
         let step = u64::from(hash_block);
         let offset = if superblock { 512 * random.below(40) } else { step * random.below(4) };
+        // A single block has no tree, and veritysetup 2.6.1 writes no superblock past the end of a file that is empty.
+        let offset = if blocks == 1 { 0 } else { offset };
         let what = format!(
             "seed {seed}: {params:?}, offset {offset}, superblock {superblock}, FEC {with_fec} {roots}"
         );

@@ -42,7 +42,7 @@ enum Firmware {
     /// With these certificates enrolled; without, in setup mode.
     Uefi(Option<Enrolment>),
     /// With this key required; without, it takes any FIT.
-    UBoot(Option<Certificate>),
+    UBoot(Option<Box<Certificate>>),
 }
 
 /// A machine that boots an image: UEFI Secure Boot capable firmware, disks on a bus of choice, serial console, no network.
@@ -95,7 +95,7 @@ impl Machine {
     /// U-Boot instead of UEFI, on arm64: it starts a FIT, and where a key is given, none that it did not sign.
     #[must_use]
     pub fn u_boot(mut self, key: Option<Certificate>) -> Self {
-        self.firmware = Firmware::UBoot(key);
+        self.firmware = Firmware::UBoot(key.map(Box::new));
         self
     }
 
@@ -217,7 +217,7 @@ impl Machine {
         command.args(&self.arguments);
         if let Firmware::UBoot(key) = &self.firmware {
             let tree = folder.path().join("control.dtb");
-            self.write_control_tree(&command, key.as_ref(), &tree)?;
+            self.write_control_tree(&command, key.as_deref(), &tree)?;
             command.arg("-dtb").arg(tree);
         }
         Ok((command, folder))
