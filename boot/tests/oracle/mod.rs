@@ -69,12 +69,15 @@ pub(crate) fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A file out of a Debian package, whose name begins like this (`*` may stand once for anything), in `GRAVEN_TEST_DEBS` (default: `~/.cache/graven/debs`).
+/// A file out of a Debian package in `GRAVEN_TEST_DEBS` (default: `~/.cache/graven/debs`). The package's file name begins
+/// like this; `*` may stand in it once for anything, and a folder (`arm64/`) before it.
 pub(crate) fn debian_file(package: &str, file: &str) -> Vec<u8> {
     let folder = match std::env::var_os("GRAVEN_TEST_DEBS") {
         Some(folder) => PathBuf::from(folder),
         None => PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/graven/debs"),
     };
+    let (below, package) = package.split_once('/').unwrap_or((".", package));
+    let folder = folder.join(below);
     let entries = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("this test needs Debian packages in {}: {error}", folder.display()));
     let (begins, goes_on) = package.split_once('*').unwrap_or((package, ""));
