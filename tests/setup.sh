@@ -14,7 +14,7 @@ say() { printf 'setup: %s\n' "$*"; }
 # 1. Debian packages: what the builder's tests use as oracles, what boots, what compiles.
 packages=(
   qemu-system-x86 ovmf                                  # boots
-  qemu-system-arm qemu-efi-aarch64                      # boots of arm64
+  qemu-system-arm qemu-efi-aarch64 u-boot-qemu                      # boots of arm64
   mmdebstrap                                            # a real Debian system, to be carved
   erofs-utils cryptsetup-bin fsverity                   # oracles: root file system, dm-verity, fs-verity
   gdisk fdisk dosfstools mtools e2fsprogs               # oracles: disk, ESP
