@@ -32,14 +32,17 @@ fn main() {
         let prebuilt = format!("GRAVEN_STAGE0_{upper}");
         println!("cargo::rerun-if-env-changed={prebuilt}");
         println!("cargo::rustc-check-cfg=cfg(stage0_{arch})");
+        // One that is built here is newer than the start of this script: watched, it would be built each time.
         let program = match env::var_os(&prebuilt) {
-            Some(path) => Some(PathBuf::from(path)),
+            Some(path) => {
+                println!("cargo::rerun-if-changed={}", Path::new(&path).display());
+                Some(PathBuf::from(path))
+            }
             None => build(arch, &repository, &out),
         };
         if let Some(program) = program {
             let program =
                 program.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-            println!("cargo::rerun-if-changed={}", program.display());
             println!("cargo::rustc-cfg=stage0_{arch}");
             println!("cargo::rustc-env=GRAVEN_STAGE0_{upper}_FILE={}", program.display());
         }
