@@ -82,7 +82,7 @@ fn u_boot_takes_no_fit_that_a_stranger_signed_or_somebody_changed() {
     let own = certificate(&inputs::arm64_keys(), "fit");
     let stranger = certificate(image::strangers_keys(), "fit");
     let changed = |offset: fn(&[u8]) -> usize| {
-        let mut forgery = Forgery::of(minimal());
+        let forgery = Forgery::of(minimal());
         let mut fit = forgery.esp_file("boot.itb");
         let at = offset(&fit);
         fit[at] ^= 1;
