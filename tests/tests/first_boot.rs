@@ -1,7 +1,10 @@
 //! `recipes/minimal`, built by the program, boots under Secure Boot with its policy enforced.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use graven_tests::console::Console;
 use graven_tests::emulated::Emulated;
 use graven_tests::guest::{BOOT, Guest};
 #[cfg(feature = "full")]
@@ -34,6 +37,25 @@ fn boots_enforced(out: &Path, on: Emulated, firmware_enforces: &str) {
     guest.succeed("mount -t securityfs securityfs /sys/kernel/security 2>/dev/null; true");
     assert_eq!(guest.succeed("cat /sys/kernel/security/ipe/enforce").trim(), "1");
     assert_eq!(guest.succeed("ls /sys/kernel/security/ipe/policies").trim(), "minimal");
+}
+
+/// What a user types. It becomes QEMU, so whatever ends it ends the machine.
+#[test]
+fn graven_run_boots_it_and_ends_with_its_process() {
+    let mut run = Command::new(image::graven())
+        .arg("run")
+        .arg(image::minimal())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut console = Console::new(run.stdin.take().unwrap(), run.stdout.take().unwrap());
+    console.wait_for("minimal: up", BOOT).unwrap();
+    let ended = Command::new("kill").arg(run.id().to_string()).status().unwrap();
+    assert!(ended.success());
+    // The console ends when nobody holds it any more.
+    console.wait_for_end(Duration::from_secs(30)).unwrap();
+    run.wait().unwrap();
 }
 
 /// The generic targets carry the drivers of many machines; those without hardware stay out of the way.

@@ -112,12 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             BootChain::Fit => machine.u_boot(Some(certificate.clone())),
         };
     }
-    let ended = machine.run()?;
-    if ended.success() {
-        Ok(Status::Good)
-    } else {
-        Err(Status::Environment.because()(anyhow!("QEMU ended with {ended}")))
-    }
+    Err(machine.exec().into())
 }
 
 /// The machine for an image, by the types of its partitions, and what starts it there, by the boot artefact's name.

@@ -3,10 +3,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 use graven_boot::x509::Certificate;
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::platform::VariableStore;
 use super::u_boot;
@@ -148,34 +151,34 @@ impl Machine {
         self
     }
 
-    /// Runs it on this process's own terminal until it powers off, resets or is ended (Ctrl-A X).
+    /// Becomes it: this process goes on as QEMU, on its own terminal, until the machine powers off, resets or is ended
+    /// (Ctrl-A X, or a signal). Comes back only where that fails.
     ///
-    /// # Errors
     /// [`RunError::Missing`] where QEMU or the firmware is not installed; an image that cannot be read.
-    pub fn run(&self) -> Result<ExitStatus, RunError> {
-        let (mut command, _folder) = self.command()?;
-        command.status().map_err(|source| self.start_error(source))
+    #[must_use]
+    pub fn exec(&self) -> RunError {
+        match self.command() {
+            Ok((mut command, _files)) => self.start_error(command.exec()),
+            Err(error) => error,
+        }
     }
 
     /// Starts it with its serial console on two pipes.
     ///
     /// # Errors
-    /// As [`Machine::run`]'s.
+    /// As [`Machine::exec`] has them.
     pub fn spawn(&self) -> Result<Running, RunError> {
-        let (mut command, folder) = self.command()?;
+        let (mut command, _files) = self.command()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let child = command.spawn().map_err(|source| self.start_error(source))?;
-        Ok(Running { child, _folder: folder })
+        Ok(Running { child })
     }
 
-    /// QEMU's command line, and the folder that its variable store lies in, which must outlive it.
-    fn command(&self) -> Result<(Command, tempfile::TempDir), RunError> {
+    /// QEMU's command line, and the files that it names without their having a name elsewhere: they must outlive its start.
+    fn command(&self) -> Result<(Command, Vec<File>), RunError> {
         let platform = self.platform;
         platform.starts_from(self.bus)?;
-        let folder = tempfile::Builder::new()
-            .prefix("graven-run-")
-            .tempdir()
-            .map_err(|source| RunError::Io { doing: "making a temporary folder", source })?;
+        let mut files = Vec::new();
         let mut command = Command::new(platform.qemu());
         let (accelerator, processor) = match kvm_is_usable(platform) {
             true => ("kvm", platform.processor().virtualised),
@@ -187,10 +190,10 @@ impl Machine {
         match &self.firmware {
             Firmware::Uefi(enrolment) => {
                 let (code, store) = platform.firmware()?;
-                let variables = folder.path().join("variables.fd");
-                write_variables(enrolment.as_ref(), &store, &variables)?;
+                let variables = variables(enrolment.as_ref(), &store)?;
                 command.arg("-drive").arg(drive("if=pflash,unit=0,readonly=on", &code));
-                command.arg("-drive").arg(drive("if=pflash,unit=1", &variables));
+                command.arg("-drive").arg(drive("if=pflash,unit=1", &inherited(&variables)));
+                files.push(variables);
             }
             Firmware::UBoot(_) => {
                 command.arg("-bios").arg(u_boot::program()?);
@@ -216,33 +219,33 @@ impl Machine {
         }
         command.args(&self.arguments);
         if let Firmware::UBoot(key) = &self.firmware {
-            let tree = folder.path().join("control.dtb");
-            self.write_control_tree(&command, key.as_deref(), &tree)?;
-            command.arg("-dtb").arg(tree);
+            let tree = self.control_tree(&command, key.as_deref())?;
+            command.arg("-dtb").arg(inherited(&tree));
+            files.push(tree);
         }
-        Ok((command, folder))
+        Ok((command, files))
     }
 
     /// QEMU describes the very machine that the rest of its command line makes; U-Boot is told of it and of its key.
-    fn write_control_tree(
-        &self,
-        machine: &Command,
-        key: Option<&Certificate>,
-        to: &Path,
-    ) -> Result<(), RunError> {
+    fn control_tree(&self, machine: &Command, key: Option<&Certificate>) -> Result<File, RunError> {
         let failed = |doing| move |source| RunError::Io { doing, source };
+        let folder = tempfile::Builder::new()
+            .prefix("graven-run-")
+            .tempdir()
+            .map_err(failed("making a temporary folder"))?;
+        let described = folder.path().join("machine.dtb");
         let mut dump = OsString::from("dumpdtb=");
-        dump.push(to);
+        dump.push(&described);
         let mut describe = Command::new(machine.get_program());
         describe.args(machine.get_args()).arg("-machine").arg(dump);
-        let described = describe.output().map_err(|source| self.start_error(source))?;
-        if !described.status.success() {
-            let said = String::from_utf8_lossy(&described.stderr).into_owned();
+        let answer = describe.output().map_err(|source| self.start_error(source))?;
+        if !answer.status.success() {
+            let said = String::from_utf8_lossy(&answer.stderr).into_owned();
             return Err(failed("having QEMU describe its machine")(io::Error::other(said)));
         }
-        let described = fs::read(to).map_err(failed("reading QEMU's device tree"))?;
+        let described = fs::read(described).map_err(failed("reading QEMU's device tree"))?;
         let tree = u_boot::control_tree(&described, self.bus, key).map_err(RunError::ControlTree)?;
-        fs::write(to, tree).map_err(failed("writing U-Boot's device tree"))
+        in_memory("control.dtb", &tree).map_err(failed("writing U-Boot's device tree"))
     }
 
     fn start_error(&self, source: io::Error) -> RunError {
@@ -256,7 +259,8 @@ impl Machine {
     }
 }
 
-fn write_variables(enrolment: Option<&Enrolment>, store: &VariableStore, to: &Path) -> Result<(), RunError> {
+/// The variable store of one run.
+fn variables(enrolment: Option<&Enrolment>, store: &VariableStore) -> Result<File, RunError> {
     let (path, template, bytes) = match store {
         VariableStore::Template(path) => {
             let template = fs::read(path)
@@ -264,23 +268,34 @@ fn write_variables(enrolment: Option<&Enrolment>, store: &VariableStore, to: &Pa
             let bytes = template.len() as u64;
             (path.as_path(), template, bytes)
         }
-        VariableStore::Blank => (to, blank(), FLASH_BYTES),
+        VariableStore::Blank => (Path::new("made for this run"), blank(), FLASH_BYTES),
     };
     let variables = match enrolment {
         None => template,
         Some(enrolment) => enrol(&template, enrolment)
             .map_err(|problem| RunError::Variables { path: path.to_owned(), problem })?,
     };
-    File::create(to)
-        .and_then(|mut file| file.write_all(&variables).and_then(|()| file.set_len(bytes)))
+    in_memory("variables.fd", &variables)
+        .and_then(|file| file.set_len(bytes).map(|()| file))
         .map_err(|source| RunError::Io { doing: "writing the machine's variable store", source })
+}
+
+/// A file that needs no clearing away: it ends with the last process that holds it. QEMU inherits it.
+fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// The name that a process has for a file it inherits.
+fn inherited(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 /// A machine on two pipes. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    _folder: tempfile::TempDir,
 }
 
 impl Running {
@@ -354,7 +369,7 @@ mod tests {
     fn the_image_is_a_snapshot_unless_asked() {
         let image = tempfile::NamedTempFile::new().unwrap();
         let words = |machine: Machine| {
-            let (command, _folder) = machine.command().unwrap();
+            let (command, _files) = machine.command().unwrap();
             command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         let machine = Machine::new(image.path());
@@ -371,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_missing_image_is_named() {
-        let error = Machine::new("/nowhere/disk.img").run().unwrap_err();
+        let error = Machine::new("/nowhere/disk.img").exec();
         assert!(error.to_string().starts_with("/nowhere/disk.img: "), "{error}");
     }
 }
