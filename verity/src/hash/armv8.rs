@@ -15,6 +15,7 @@ pub(super) fn compress<const N: usize>(states: &mut [[u32; 8]; N], messages: &[&
         efgh[lane] = from_words([e, f, g, h]);
     }
     let chunks = messages.iter().map(|message| message.len()).min().unwrap_or(0);
+    let messages = messages.map(|message| &message[..chunks]);
     for chunk in 0..chunks {
         let (abcd_before, efgh_before) = (abcd, efgh);
         let mut w = [[vdupq_n_u32(0); N]; 4];

@@ -1,4 +1,4 @@
-//! AVX-512: sixteen lanes of SHA-256, eight of SHA-512. Foundation instructions only (AVX512F).
+//! AVX-512 (F and BW): sixteen lanes of SHA-256, eight of SHA-512.
 #![allow(clippy::cast_possible_wrap, reason = "vectors are of signed words, hashes of unsigned ones")]
 
 use std::arch::x86_64::*;
@@ -10,7 +10,7 @@ const MAJORITY: i32 = 0xe8;
 
 /// Moves the eight 64-bit words of each of eight vectors so that vector `i` of the result has word `i` of each.
 #[inline]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw")]
 fn transpose_8x64(rows: [__m512i; 8]) -> [__m512i; 8] {
     // Pairs of rows: words 0, 2, 4, 6 of both, and words 1, 3, 5, 7 of both.
     let mut pairs = rows;
@@ -34,18 +34,10 @@ fn transpose_8x64(rows: [__m512i; 8]) -> [__m512i; 8] {
 
 /// A chunk of SHA-256, half of one of SHA-512.
 #[inline]
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw")]
 fn load_64(bytes: &[u8; 64]) -> __m512i {
     // SAFETY: `bytes` has the 64 bytes that are read; the instruction asks for no alignment.
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
-}
-
-/// The bytes of each 32-bit word in the opposite order: two rotations, whose halves a mask chooses between.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn swap_bytes_32(a: __m512i) -> __m512i {
-    let (right, left) = (_mm512_ror_epi32::<8>(a), _mm512_rol_epi32::<8>(a));
-    _mm512_ternarylogic_epi32::<CHOOSE>(_mm512_set1_epi32(0x00ff_00ff), left, right)
 }
 
 macro_rules! operations {
@@ -54,19 +46,19 @@ macro_rules! operations {
         pub(in crate::hash) const LANES: usize = $lanes;
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw")]
         fn splat(word: $word) -> V {
             $splat(word as $signed)
         }
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw")]
         fn from_words(words: [$word; LANES]) -> V {
             load_64(zerocopy::transmute_ref!(&words))
         }
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw")]
         fn to_words(vector: V) -> [$word; LANES] {
             let mut words = [0; LANES];
             // SAFETY: `words` has the 64 bytes that are written; the instruction asks for no alignment.
@@ -75,37 +67,37 @@ macro_rules! operations {
         }
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw")]
         fn add(a: V, b: V) -> V {
             $add(a, b)
         }
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw")]
         fn xor3(a: V, b: V, c: V) -> V {
             $ternary::<XOR3>(a, b, c)
         }
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw")]
         fn choose(e: V, f: V, g: V) -> V {
             $ternary::<CHOOSE>(e, f, g)
         }
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw")]
         fn majority(a: V, b: V, c: V) -> V {
             $ternary::<MAJORITY>(a, b, c)
         }
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw")]
         fn rotate<const R: i32, const L: i32>(a: V) -> V {
             $rotate::<R>(a)
         }
 
         #[inline]
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw")]
         fn shift<const R: u32>(a: V) -> V {
             $shift::<R>(a)
         }
@@ -127,18 +119,25 @@ pub(super) mod sha256 {
     );
 
     #[inline]
-    #[target_feature(enable = "avx512f")]
+    #[target_feature(enable = "avx512f,avx512bw")]
     fn load(messages: &[&[[u8; 64]]; LANES], chunk: usize) -> [V; 16] {
         let mut rows = [splat(0); LANES];
         for (row, message) in rows.iter_mut().zip(messages) {
-            *row = swap_bytes_32(load_64(&message[chunk]));
+            *row = swap_bytes(load_64(&message[chunk]));
         }
         transpose_16x32(rows)
     }
 
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn swap_bytes(a: V) -> V {
+        let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
+        _mm512_shuffle_epi8(a, _mm512_broadcast_i32x4(order))
+    }
+
     /// Moves the 16 words of each of 16 vectors so that vector `i` of the result has word `i` of each.
     #[inline]
-    #[target_feature(enable = "avx512f")]
+    #[target_feature(enable = "avx512f,avx512bw")]
     fn transpose_16x32(rows: [V; 16]) -> [V; 16] {
         // Words 4q + {0, 1} (`low`) and 4q + {2, 3} (`high`) of two rows become one 64-bit word each; transposing
         // those gives words 4q + {0, 1} at places 2q and 2q + 1.
@@ -158,7 +157,7 @@ pub(super) mod sha256 {
         words
     }
 
-    crate::hash::lanes::compress!(sha256, #[target_feature(enable = "avx512f")]);
+    crate::hash::lanes::compress!(sha256, #[target_feature(enable = "avx512f,avx512bw")]);
 }
 
 pub(super) mod sha512 {
@@ -176,20 +175,25 @@ pub(super) mod sha512 {
     );
 
     #[inline]
-    #[target_feature(enable = "avx512f")]
+    #[target_feature(enable = "avx512f,avx512bw")]
     fn load(messages: &[&[[u8; 128]]; LANES], chunk: usize) -> [V; 16] {
         let mut w = [splat(0); 16];
         for half in 0..2 {
             let mut rows = [splat(0); LANES];
             for (row, message) in rows.iter_mut().zip(messages) {
-                let bytes = load_64(&message[chunk].as_chunks().0[half]);
-                // Of the two 32-bit words of a 64-bit one the first comes last.
-                *row = _mm512_ror_epi64::<32>(swap_bytes_32(bytes));
+                *row = swap_bytes(load_64(&message[chunk].as_chunks().0[half]));
             }
             w[half * 8..][..8].copy_from_slice(&transpose_8x64(rows));
         }
         w
     }
 
-    crate::hash::lanes::compress!(sha512, #[target_feature(enable = "avx512f")]);
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn swap_bytes(a: V) -> V {
+        let order = _mm_set_epi64x(0x0809_0a0b_0c0d_0e0f, 0x0001_0203_0405_0607);
+        _mm512_shuffle_epi8(a, _mm512_broadcast_i32x4(order))
+    }
+
+    crate::hash::lanes::compress!(sha512, #[target_feature(enable = "avx512f,avx512bw")]);
 }

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use sha2::digest::Output;
 
 use super::constants::{H256, H384, H512};
+use super::cpu::Cpu;
 use super::salted::Salted;
 use super::steps::{steps_256, steps_512};
 use super::{Algorithm, Salting};
@@ -33,16 +34,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// All of them, on whatever machine, the best first.
-    ///
-    /// The order holds for every CPU that we know: what decides is which of the extensions it has.
-    ///
-    /// | SHA-256, GB/s on one core | AVX-512 | SHA ×4 | SHA ×2 | SHA ×1 | AVX2 |
-    /// |---|---|---|---|---|---|
-    /// | Intel Xeon with SHA-NI and AVX-512 (stand-alone programs, not this crate) | 3.8 | 2.3 | 2.1 | 1.7 | |
-    /// | AMD EPYC of family 25, model 17, AVX-512 hidden by its hypervisor | | 2.70 | 2.62 | 1.33 | 1.28 |
-    ///
-    /// ARMv8's place is not measured: it was run under emulation alone.
+    /// All of them, on whatever machine.
     pub const ALL: [Self; 7] =
         [Self::Avx512, Self::ShaNi4, Self::ShaNi2, Self::Armv8x4, Self::Armv8x2, Self::Avx2, Self::Portable];
 
@@ -56,18 +48,27 @@ impl Kernel {
         }
     }
 
-    /// The fastest that this machine has for `algorithm`. Found once: each candidate must first compute what the portable
-    /// kernel does, for not every one was ever run on the machine at hand.
+    /// What trees are hashed with here: the fastest by what was measured on this kind of CPU, or what
+    /// [`use_for`](Self::use_for) said. Found once: each candidate must first compute what the portable kernel does, for
+    /// not every one was ever run on the machine at hand.
     #[must_use]
     pub fn best(algorithm: Algorithm) -> Self {
-        static BEST: [OnceLock<Kernel>; Algorithm::ALL.len()] =
-            [const { OnceLock::new() }; Algorithm::ALL.len()];
-        let place = Algorithm::ALL.iter().position(|one| *one == algorithm).unwrap_or(0);
-        *BEST[place].get_or_init(|| {
-            let mut all = Self::ALL.into_iter();
-            all.find(|kernel| kernel.is_available(algorithm) && kernel.is_right(algorithm))
-                .unwrap_or(Self::Portable)
+        *chosen(algorithm).get_or_init(|| {
+            let order = Cpu::here().order(algorithm);
+            let mut right = order
+                .iter()
+                .copied()
+                .filter(|kernel| kernel.is_available(algorithm) && kernel.is_right(algorithm));
+            right.next().unwrap_or(Self::Portable)
         })
+    }
+
+    /// Makes this the kernel of the whole process for `algorithm`, for tests and measurements. Must come before anything
+    /// is hashed: `false`, with nothing changed, when it comes too late or the kernel is not
+    /// [available](Self::is_available).
+    #[must_use]
+    pub fn use_for(self, algorithm: Algorithm) -> bool {
+        self.is_available(algorithm) && chosen(algorithm).set(self).is_ok()
     }
 
     /// Whether it computes what the portable kernel does: more messages than any has lanes, no word like another.
@@ -83,6 +84,18 @@ impl Kernel {
             all
         };
         digests(self) == digests(Self::Portable)
+    }
+}
+
+/// The kernel that each algorithm has got in this process.
+fn chosen(algorithm: Algorithm) -> &'static OnceLock<Kernel> {
+    static CHOSEN: [OnceLock<Kernel>; Algorithm::ALL.len()] =
+        [const { OnceLock::new() }; Algorithm::ALL.len()];
+    match algorithm {
+        Algorithm::Sha1 => &CHOSEN[0],
+        Algorithm::Sha256 => &CHOSEN[1],
+        Algorithm::Sha384 => &CHOSEN[2],
+        Algorithm::Sha512 => &CHOSEN[3],
     }
 }
 

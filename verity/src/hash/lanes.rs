@@ -30,6 +30,17 @@ macro_rules! compress {
         ($s0:literal, $s1:literal, $s2:literal, $s3:literal, $s4:literal),
         ($t0:literal, $t1:literal, $t2:literal, $t3:literal, $t4:literal)
     ) => {
+        #[inline]
+        $(#[$attribute])?
+        fn round(state: &mut [V; 8], w: V, k: V) {
+            let [a, b, c, d, e, f, g, h] = *state;
+            let sum = xor3(rotate::<$e0, $e1>(e), rotate::<$e2, $e3>(e), rotate::<$e4, $e5>(e));
+            let first = add(add(add(h, add(w, k)), choose(e, f, g)), sum);
+            let sum = xor3(rotate::<$a0, $a1>(a), rotate::<$a2, $a3>(a), rotate::<$a4, $a5>(a));
+            let second = add(sum, majority(a, b, c));
+            *state = [add(first, second), a, b, c, add(d, first), e, f, g];
+        }
+
         /// Takes the chunks of each message, as many in all of them, into its state.
         $(#[$attribute])?
         pub(in crate::hash) fn compress(states: &mut [[$word; 8]; LANES], messages: &[&[[u8; $chunk]]; LANES]) {
@@ -40,27 +51,31 @@ macro_rules! compress {
                 *vector = from_words(words);
             }
             let chunks = messages.iter().map(|message| message.len()).min().unwrap_or(0);
+            let messages = messages.map(|message| &message[..chunks]);
             for chunk in 0..chunks {
                 let before = state;
-                let mut w = load(messages, chunk);
-                for (round, k) in $k.as_chunks::<16>().0.iter().enumerate() {
-                    if round > 0 {
-                        for i in 0..16 {
-                            let (x, y) = (w[(i + 1) % 16], w[(i + 14) % 16]);
+                let mut w = load(&messages, chunk);
+                // A round, and the word that takes its word's place sixteen rounds later: each fills the other's waits.
+                // Written out, so that all indices are constants and the words stay in registers.
+                let (last, others) = $k.as_chunks::<16>().0.split_last().expect("words of many rounds");
+                for k in others {
+                    macro_rules! round_and_next_word {
+                        ($i:literal) => {
+                            round(&mut state, w[$i], splat(k[$i]));
+                            let (x, y) = (w[($i + 1) % 16], w[($i + 14) % 16]);
                             let s0 = xor3(rotate::<$s0, $s1>(x), rotate::<$s2, $s3>(x), shift::<$s4>(x));
                             let s1 = xor3(rotate::<$t0, $t1>(y), rotate::<$t2, $t3>(y), shift::<$t4>(y));
-                            w[i] = add(add(w[i], s0), add(w[(i + 9) % 16], s1));
-                        }
+                            w[$i] = add(add(w[$i], s0), add(w[($i + 9) % 16], s1));
+                        };
                     }
-                    for i in 0..16 {
-                        let [a, b, c, d, e, f, g, h] = state;
-                        let sum = xor3(rotate::<$e0, $e1>(e), rotate::<$e2, $e3>(e), rotate::<$e4, $e5>(e));
-                        let first = add(add(add(h, add(w[i], splat(k[i]))), sum), choose(e, f, g));
-                        let sum = xor3(rotate::<$a0, $a1>(a), rotate::<$a2, $a3>(a), rotate::<$a4, $a5>(a));
-                        let second = add(sum, majority(a, b, c));
-                        state = [add(first, second), a, b, c, add(d, first), e, f, g];
-                    }
+                    $crate::hash::lanes::sixteen!(round_and_next_word);
                 }
+                macro_rules! last_round {
+                    ($i:literal) => {
+                        round(&mut state, w[$i], splat(last[$i]));
+                    };
+                }
+                $crate::hash::lanes::sixteen!(last_round);
                 for (now, before) in state.iter_mut().zip(before) {
                     *now = add(*now, before);
                 }
@@ -72,7 +87,17 @@ macro_rules! compress {
     };
 }
 
-pub(super) use compress;
+/// Sixteen times a macro, with 0 to 15.
+macro_rules! sixteen {
+    ($each:ident) => {
+        $crate::hash::lanes::sixteen!($each, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    };
+    ($each:ident, $($i:literal)*) => {
+        $($each!($i);)*
+    };
+}
+
+pub(super) use {compress, sixteen};
 
 /// The rounds on arrays: what any instruction set has to compute.
 #[cfg(test)]

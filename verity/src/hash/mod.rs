@@ -13,6 +13,7 @@ mod avx2;
 mod avx512;
 mod block;
 mod constants;
+mod cpu;
 mod digest;
 mod kernel;
 #[cfg(any(target_arch = "x86_64", test))]

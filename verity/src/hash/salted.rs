@@ -21,7 +21,7 @@ impl Word for u64 {
 }
 
 /// The chunks that a message can end in: what is left of a block, a salt of 256 bytes, padding, the length.
-const END: usize = 8;
+const MOST_END: usize = 8;
 
 /// One hash function, `W` its word and `CHUNK` the bytes that it takes at a time, with its salt already taken in.
 pub(super) struct Salted<W: 'static, const CHUNK: usize> {
@@ -65,11 +65,13 @@ impl<W: Word, const CHUNK: usize> Salted<W, CHUNK> {
 
     /// Hashes `blocks`, all of one length, and hands `put` the index and digest of each.
     pub(super) fn digest_many(&self, blocks: &[&[u8]], mut put: impl FnMut(usize, &[u8])) {
+        let Some(first) = blocks.first() else { return };
+        let end = self.end(first.len());
         let mut done = 0;
         for step in self.steps {
             while blocks.len() - done >= step.at_least {
                 let taken = step.lanes.min(blocks.len() - done);
-                let states = self.digest_lanes(step, &blocks[done..done + taken]);
+                let states = self.digest_lanes(step, &blocks[done..done + taken], &end);
                 for (lane, state) in states[..taken].iter().enumerate() {
                     let mut digest = [0; 64];
                     let words = digest.chunks_exact_mut(size_of::<W>());
@@ -81,58 +83,83 @@ impl<W: Word, const CHUNK: usize> Salted<W, CHUNK> {
         }
     }
 
+    /// What a block of `len` bytes is cut into and ends in.
+    fn end(&self, len: usize) -> End<CHUNK> {
+        let fill = if self.tail.is_empty() { 0 } else { CHUNK - self.tail.len() };
+        // A short block does not fill the chunk that the salt's end begins.
+        let (start, tail) = if fill <= len { (fill, [].as_slice()) } else { (0, self.tail.as_slice()) };
+        let rest = start + (len - start) / CHUNK * CHUNK;
+        let hole = tail.len();
+        let mut chunks = [[0; CHUNK]; MOST_END];
+        let bytes = chunks.as_flattened_mut();
+        bytes[..hole].copy_from_slice(tail);
+        let suffix = hole + len - rest;
+        let used = suffix + self.suffix.len();
+        bytes[suffix..used].copy_from_slice(&self.suffix);
+        bytes[used] = 0x80;
+        let count = (used + 1 + CHUNK / 8).div_ceil(CHUNK);
+        let bits = 8 * (self.salt_len + len) as u64;
+        bytes[..count * CHUNK][count * CHUNK - size_of_val(&bits)..].copy_from_slice(&bits.to_be_bytes());
+        End { start, rest, hole, chunks, count }
+    }
+
     /// The final states of at most as many `blocks` as the step has lanes. A lane without a block repeats the last one.
-    fn digest_lanes(&self, step: &Step<W, CHUNK>, blocks: &[&[u8]]) -> [[W; 8]; MOST_LANES] {
-        let block = |lane: usize| blocks[lane.min(blocks.len() - 1)];
+    fn digest_lanes(
+        &self,
+        step: &Step<W, CHUNK>,
+        blocks: &[&[u8]],
+        end: &End<CHUNK>,
+    ) -> [[W; 8]; MOST_LANES] {
         let lanes = step.lanes;
+        let block = |lane: usize| blocks[lane.min(blocks.len() - 1)];
         let mut states = [self.state; MOST_LANES];
         let mut compress = |messages: &[&[[u8; CHUNK]]; MOST_LANES]| {
             (step.compress)(&mut states[..lanes], &messages[..lanes]);
         };
-
-        // A chunk of the salt's end and the block's start; then as many whole chunks of the block as there are.
-        let len = block(0).len();
-        let fill = if self.tail.is_empty() { 0 } else { CHUNK - self.tail.len() };
-        let (start, tail) = if fill <= len { (fill, [].as_slice()) } else { (0, self.tail.as_slice()) };
         let mut messages: [&[[u8; CHUNK]]; MOST_LANES] = [&[]; MOST_LANES];
+
         let mut heads = [[0; CHUNK]; MOST_LANES];
-        if start > 0 {
+        if end.start > 0 {
             for (lane, head) in heads[..lanes].iter_mut().enumerate() {
                 let (salt, bytes) = head.split_at_mut(self.tail.len());
                 salt.copy_from_slice(&self.tail);
-                bytes.copy_from_slice(&block(lane)[..start]);
+                bytes.copy_from_slice(&block(lane)[..end.start]);
             }
             for (message, head) in messages.iter_mut().zip(&heads) {
                 *message = std::slice::from_ref(head);
             }
             compress(&messages);
         }
+
         for (lane, message) in messages[..lanes].iter_mut().enumerate() {
-            *message = block(lane)[start..].as_chunks().0;
+            *message = block(lane)[end.start..end.rest].as_chunks().0;
         }
         compress(&messages);
 
-        // What is left of the block, the salt after it, a one bit, zeros, the length in bits.
-        let rest = start + (len - start) / CHUNK * CHUNK;
-        let used = tail.len() + len - rest + self.suffix.len();
-        let chunks = (used + 1 + CHUNK / 8).div_ceil(CHUNK);
-        let mut ends = [[[0; CHUNK]; END]; MOST_LANES];
-        for (lane, end) in ends[..lanes].iter_mut().enumerate() {
-            let end = end[..chunks].as_flattened_mut();
-            let parts = [tail, &block(lane)[rest..], &self.suffix, &[0x80]];
-            let mut at = 0;
-            for part in parts {
-                end[at..at + part.len()].copy_from_slice(part);
-                at += part.len();
-            }
-            let bits = 8 * (self.salt_len + len) as u64;
-            let length = end.len() - size_of_val(&bits);
-            end[length..].copy_from_slice(&bits.to_be_bytes());
+        let mut tails = [end.chunks[0]; MOST_LANES];
+        for (lane, tail) in tails[..lanes].iter_mut().enumerate() {
+            let rest = &block(lane)[end.rest..];
+            tail[end.hole..][..rest.len()].copy_from_slice(rest);
         }
-        for (message, end) in messages.iter_mut().zip(&ends) {
-            *message = &end[..chunks];
+        for (message, tail) in messages.iter_mut().zip(&tails) {
+            *message = std::slice::from_ref(tail);
         }
         compress(&messages);
+        if end.count > 1 {
+            compress(&[&end.chunks[1..end.count]; MOST_LANES]);
+        }
         states
     }
+}
+
+/// How a block of some length is hashed: the salt's end and its first `start` bytes as a chunk, if any; whole chunks up to
+/// `rest`; then `chunks`, in whose first its last bytes take the place from `hole` on.
+struct End<const CHUNK: usize> {
+    start: usize,
+    rest: usize,
+    hole: usize,
+    /// The salt after the block, a one bit, zeros, the length in bits: the same for all blocks.
+    chunks: [[u8; CHUNK]; MOST_END],
+    /// Of which this many are used.
+    count: usize,
 }

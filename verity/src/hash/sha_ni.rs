@@ -40,6 +40,7 @@ pub(super) fn compress<const N: usize>(states: &mut [[u32; 8]; N], messages: &[&
         cdgh[lane] = from_words([h, g, d, c]);
     }
     let chunks = messages.iter().map(|message| message.len()).min().unwrap_or(0);
+    let messages = messages.map(|message| &message[..chunks]);
     for chunk in 0..chunks {
         let (abef_before, cdgh_before) = (abef, cdgh);
         let mut w = [[_mm_setzero_si128(); N]; 4];

@@ -54,33 +54,44 @@ fn one_512(states: &mut [[u64; 8]; 1], messages: &[&[[u8; 128]]; 1]) {
 }
 
 /// The steps of SHA-256 with `kernel`; `None` where the machine does not have it, or it is not for SHA-256.
+///
+/// What does not fill the lanes of a vector goes to the SHA extensions where there are both.
 pub(super) fn steps_256(kernel: Kernel) -> Option<Steps256> {
+    #[cfg(target_arch = "x86_64")]
+    use super::{avx2, avx512, sha_ni};
     match kernel {
         Kernel::Portable => Some(const { &[PORTABLE_256] }),
         #[cfg(target_arch = "x86_64")]
-        Kernel::ShaNi2 if has_sha_ni() => {
-            Some(const { &[step!(2, 2, super::sha_ni::compress::<2>), PORTABLE_256] })
-        }
+        Kernel::ShaNi2 if has_sha_ni() => Some(const { &[step!(2, 2, sha_ni::compress::<2>), PORTABLE_256] }),
         #[cfg(target_arch = "x86_64")]
         Kernel::ShaNi4 if has_sha_ni() => Some(
+            const { &[step!(4, 4, sha_ni::compress::<4>), step!(2, 2, sha_ni::compress::<2>), PORTABLE_256] },
+        ),
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 if is_x86_feature_detected!("avx2") => {
+            Some(const { &[step!(avx2::sha256::LANES, 3, avx2::sha256::compress), PORTABLE_256] })
+        }
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512 if has_avx512() && has_sha_ni() => Some(
             const {
                 &[
-                    step!(4, 4, super::sha_ni::compress::<4>),
-                    step!(2, 2, super::sha_ni::compress::<2>),
+                    step!(avx512::sha256::LANES, 11, avx512::sha256::compress),
+                    step!(4, 4, sha_ni::compress::<4>),
+                    step!(2, 2, sha_ni::compress::<2>),
                     PORTABLE_256,
                 ]
             },
         ),
         #[cfg(target_arch = "x86_64")]
-        Kernel::Avx2 if is_x86_feature_detected!("avx2") => {
-            use super::avx2::sha256::{LANES, compress};
-            Some(const { &[step!(LANES, 3, compress), PORTABLE_256] })
-        }
-        #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512 if is_x86_feature_detected!("avx512f") => {
-            use super::avx512::sha256::{LANES, compress};
-            Some(const { &[step!(LANES, 9, compress), PORTABLE_256] })
-        }
+        Kernel::Avx512 if has_avx512() => Some(
+            const {
+                &[
+                    step!(avx512::sha256::LANES, 9, avx512::sha256::compress),
+                    step!(avx2::sha256::LANES, 3, avx2::sha256::compress),
+                    PORTABLE_256,
+                ]
+            },
+        ),
         #[cfg(target_arch = "aarch64")]
         Kernel::Armv8x2 if std::arch::is_aarch64_feature_detected!("sha2") => {
             Some(const { &[step!(2, 2, super::armv8::compress::<2>), PORTABLE_256] })
@@ -109,9 +120,17 @@ pub(super) fn steps_512(kernel: Kernel) -> Option<Steps512> {
             Some(const { &[step!(LANES, 2, compress), PORTABLE_512] })
         }
         #[cfg(target_arch = "x86_64")]
-        Kernel::Avx512 if is_x86_feature_detected!("avx512f") => {
-            use super::avx512::sha512::{LANES, compress};
-            Some(const { &[step!(LANES, 2, compress), PORTABLE_512] })
+        Kernel::Avx512 if has_avx512() => {
+            use super::{avx2::sha512 as narrow, avx512::sha512 as wide};
+            Some(
+                const {
+                    &[
+                        step!(wide::LANES, 5, wide::compress),
+                        step!(narrow::LANES, 2, narrow::compress),
+                        PORTABLE_512,
+                    ]
+                },
+            )
         }
         _ => None,
     }
@@ -120,4 +139,12 @@ pub(super) fn steps_512(kernel: Kernel) -> Option<Steps512> {
 #[cfg(target_arch = "x86_64")]
 fn has_sha_ni() -> bool {
     is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1") && is_x86_feature_detected!("ssse3")
+}
+
+/// All that the AVX-512 kernels and what they leave to AVX2 are made of.
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx2")
 }
