@@ -5,8 +5,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 /// Bytes that can be read at any offset, from several threads at once.
 pub trait ReadAt: Send + Sync {
@@ -21,6 +25,15 @@ pub trait ReadAt: Send + Sync {
     /// # Errors
     /// Whatever the operating system says of the file behind it.
     fn size(&self) -> io::Result<u64>;
+
+    /// The first stretch from byte `from` on that may hold anything but zeros. What lies before it reads as zeros, and
+    /// need not be read; so a source that cannot tell has one stretch, from `from` to the end of all numbers.
+    ///
+    /// # Errors
+    /// Whatever the operating system says of the file behind it.
+    fn next_data(&self, from: u64) -> io::Result<Range<u64>> {
+        Ok(from..u64::MAX)
+    }
 }
 
 /// A place that takes bytes at any offset, from several threads at once.
@@ -37,6 +50,7 @@ pub trait ReadWriteAt: ReadAt + WriteAt {}
 
 impl<T: ReadAt + WriteAt + ?Sized> ReadWriteAt for T {}
 
+/// Asked for the holes of a sparse file, it moves the file's cursor, which nothing here reads from.
 impl ReadAt for File {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         FileExt::read_exact_at(self, buf, offset)
@@ -44,9 +58,19 @@ impl ReadAt for File {
 
     fn size(&self) -> io::Result<u64> {
         // `seek` would move a shared cursor; block devices have no length in their metadata.
-        use std::io::{Seek, SeekFrom};
+        use std::io::Seek;
         let metadata = self.metadata()?;
-        if metadata.is_file() { Ok(metadata.len()) } else { self.try_clone()?.seek(SeekFrom::End(0)) }
+        if metadata.is_file() { Ok(metadata.len()) } else { self.try_clone()?.seek(io::SeekFrom::End(0)) }
+    }
+
+    fn next_data(&self, from: u64) -> io::Result<Range<u64>> {
+        match rustix::fs::seek(self, SeekFrom::Data(from)) {
+            Ok(start) => Ok(start..rustix::fs::seek(self, SeekFrom::Hole(start)).unwrap_or(u64::MAX)),
+            // No data from here to the end. Past the end is no hole: whoever reads there must be told.
+            Err(Errno::NXIO) => Ok(self.size()?.max(from)..u64::MAX),
+            // A file system or a device that knows no holes.
+            Err(_) => Ok(from..u64::MAX),
+        }
     }
 }
 
@@ -89,6 +113,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
     fn size(&self) -> io::Result<u64> {
         (**self).size()
     }
+
+    fn next_data(&self, from: u64) -> io::Result<Range<u64>> {
+        (**self).next_data(from)
+    }
 }
 
 impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
@@ -98,6 +126,10 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
 
     fn size(&self) -> io::Result<u64> {
         (**self).size()
+    }
+
+    fn next_data(&self, from: u64) -> io::Result<Range<u64>> {
+        (**self).next_data(from)
     }
 }
 
@@ -139,6 +171,14 @@ impl<T: ReadAt> ReadAt for Window<T> {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.len)
+    }
+
+    fn next_data(&self, from: u64) -> io::Result<Range<u64>> {
+        let Some(position) = self.start.checked_add(from) else { return Ok(from..u64::MAX) };
+        let data = self.whole.next_data(position)?;
+        // Past the window's end is no hole of it.
+        let start = (data.start - self.start).min(self.len.max(from));
+        Ok(start..data.end.saturating_sub(self.start).max(start))
     }
 }
 
@@ -194,6 +234,28 @@ impl ReadAt for Concat<'_> {
     }
 }
 
+/// Which parts of a source are holes, asked as seldom as may be.
+pub(crate) struct Holes<'a> {
+    source: &'a dyn ReadAt,
+    /// The last question, and its answer.
+    known: Mutex<(u64, Range<u64>)>,
+}
+
+impl<'a> Holes<'a> {
+    pub(crate) fn of(source: &'a dyn ReadAt) -> Self {
+        Self { source, known: Mutex::new((0, 0..0)) }
+    }
+
+    /// Whether all of `bytes` is a hole of the source.
+    pub(crate) fn contain(&self, bytes: &Range<u64>) -> io::Result<bool> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !(known.0..known.1.end).contains(&bytes.start) {
+            *known = (bytes.start, self.source.next_data(bytes.start)?);
+        }
+        Ok(bytes.end <= known.1.start)
+    }
+}
+
 /// Zero bytes without end, for what a [`Concat`] has between its parts.
 #[derive(Debug, Clone, Copy)]
 pub struct Zeros;
@@ -212,6 +274,25 @@ impl ReadAt for Zeros {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn holes_of_a_sparse_file_are_known_and_what_is_past_its_end_is_none() {
+        const MIB: u64 = 1 << 20;
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(16 * MIB).unwrap();
+        WriteAt::write_all_at(&file, &[1; 4096], 8 * MIB).unwrap();
+        let window = Window::new(&file, 2 * MIB, 8 * MIB);
+        for (source, data, len) in [(&file as &dyn ReadAt, 8 * MIB, 16 * MIB), (&window, 6 * MIB, 8 * MIB)] {
+            let holes = Holes::of(source);
+            assert!(holes.contain(&(0..data)).unwrap());
+            assert!(!holes.contain(&(0..data + 1)).unwrap());
+            assert!(!holes.contain(&(data..data + 4096)).unwrap());
+            assert!(holes.contain(&(data + MIB..len)).unwrap());
+            assert!(!holes.contain(&(data + MIB..len + 1)).unwrap());
+            assert!(!holes.contain(&(len..len + 1)).unwrap());
+        }
+        assert!(!Holes::of(&vec![0; 10]).contain(&(0..5)).unwrap());
+    }
 
     #[test]
     fn a_read_across_several_parts_takes_each_from_its_start() {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::hash::BlockHasher;
-use crate::io::ReadAt;
+use crate::io::{Holes, ReadAt};
 use crate::progress::Progress;
 
 /// Bytes that a thread reads and hashes at a time. With the digests it fits the second-level cache of any CPU since
@@ -37,7 +37,7 @@ impl Buffers {
 }
 
 /// Reads the first `blocks` blocks of `source` and hands `take` their digests in order, each in a slot of `slot` bytes.
-/// While it is at work, the next ones are made.
+/// While it is at work, the next ones are made. Holes of a sparse source are not read.
 ///
 /// # Errors
 /// The first one of `source` or of `take`.
@@ -49,7 +49,7 @@ pub(crate) fn digests(
     progress: &dyn Progress,
     mut take: impl FnMut(&[u8]) -> io::Result<()> + Send,
 ) -> io::Result<()> {
-    let pass = Pass { source, hasher, slot, progress, buffers: Buffers::default() };
+    let pass = Pass { source, holes: Holes::of(source), hasher, slot, progress, buffers: Buffers::default() };
     // `at` most 2^15 blocks.
     let batch = |from: u64| vec![0; (blocks - from).min(BATCH) as usize * slot];
     let (mut from, mut now) = (0, batch(0));
@@ -67,6 +67,7 @@ pub(crate) fn digests(
 
 struct Pass<'a> {
     source: &'a dyn ReadAt,
+    holes: Holes<'a>,
     hasher: &'a BlockHasher,
     slot: usize,
     progress: &'a dyn Progress,
@@ -90,8 +91,8 @@ impl Pass<'_> {
                     };
                     let bytes = &mut buffer[..out.len() / self.slot * block_size];
                     let offset = (from + (index * blocks) as u64) * block_size as u64;
-                    match self.source.read_exact_at(bytes, offset) {
-                        Ok(()) => self.hasher.digest_run(bytes, self.slot, out),
+                    match self.piece(offset, bytes, out) {
+                        Ok(()) => {}
                         Err(problem) => {
                             failed.store(true, Ordering::Relaxed);
                             error.lock().expect("nothing panics under it").get_or_insert(problem);
@@ -104,6 +105,17 @@ impl Pass<'_> {
         let threads = rayon::current_num_threads().min(pieces);
         rayon::scope(|scope| (0..threads).for_each(|_| scope.spawn(|_| work())));
         error.into_inner().expect("nothing panics under it").map_or(Ok(()), Err)
+    }
+
+    /// The digests of the blocks at `offset` that fill `bytes`.
+    fn piece(&self, offset: u64, bytes: &mut [u8], out: &mut [u8]) -> io::Result<()> {
+        if self.holes.contain(&(offset..offset + bytes.len() as u64))? {
+            self.hasher.digest_zeros(self.slot, out);
+        } else {
+            self.source.read_exact_at(bytes, offset)?;
+            self.hasher.digest_run(bytes, self.slot, out);
+        }
+        Ok(())
     }
 }
 

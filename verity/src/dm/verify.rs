@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::{Params, RootHash};
 use crate::geometry::Geometry;
 use crate::hash::{BlockHasher, Digest};
-use crate::io::ReadAt;
+use crate::io::{Holes, ReadAt};
 use crate::leaves::{Buffers, PIECE};
 use crate::merkle::Slots;
 use crate::progress::Progress;
@@ -242,6 +242,7 @@ pub fn verify(
         node: params.node_hasher(),
         limit: report.limit,
         progress,
+        holes: Holes::of(data),
         buffers: Buffers::default(),
     };
     // The root hash takes the place of a hash block above the top one.
@@ -267,6 +268,7 @@ struct Walk<'a> {
     node: BlockHasher,
     limit: usize,
     progress: &'a dyn Progress,
+    holes: Holes<'a>,
     buffers: Buffers,
 }
 
@@ -311,10 +313,16 @@ impl Walk<'_> {
             return Ok(report);
         }
         let hasher = if child_level.is_some() { &self.node } else { &self.leaf };
-        let bytes = (batch.children.end - batch.children.start) as usize * hasher.block_size();
-        self.buffers.lend(bytes, |bytes| {
-            self.read(child_level, batch.children.start, bytes)?;
-            let good = self.compare(batch, hasher, bytes, &mut report);
+        let count = (batch.children.end - batch.children.start) as usize;
+        let mut digests = vec![0; count * hasher.digest_size()];
+        self.buffers.lend(count * hasher.block_size(), |bytes| {
+            if child_level.is_none() && self.is_hole(&batch.children)? {
+                hasher.digest_zeros(hasher.digest_size(), &mut digests);
+            } else {
+                self.read(child_level, batch.children.start, bytes)?;
+                hasher.digest_run(bytes, hasher.digest_size(), &mut digests);
+            }
+            let good = self.compare(batch, &digests, &mut report);
             match child_level {
                 Some(level) => report.append(self.below(level, batch.children.start, bytes, &good)?),
                 None => self.progress.advance(bytes.len() as u64),
@@ -323,17 +331,17 @@ impl Walk<'_> {
         })
     }
 
-    /// Reports which of the children, whose `bytes` they are, are bad; returns which ones are good.
-    fn compare(
-        &self,
-        batch: &Batch<'_>,
-        hasher: &BlockHasher,
-        bytes: &[u8],
-        report: &mut Report,
-    ) -> Vec<bool> {
-        let digest_size = hasher.digest_size();
-        let mut digests = vec![0; bytes.len() / hasher.block_size() * digest_size];
-        hasher.digest_run(bytes, digest_size, &mut digests);
+    /// Whether these data blocks are all in a hole of the data.
+    fn is_hole(&self, blocks: &Range<u64>) -> Result<bool, VerifyError> {
+        let bytes = self.offset(None, blocks.start)..self.offset(None, blocks.end);
+        self.holes
+            .contain(&bytes)
+            .map_err(|source| VerifyError::Read { what: "where the data has holes".into(), source })
+    }
+
+    /// Reports which of the children, whose `digests` they are, are bad; returns which ones are good.
+    fn compare(&self, batch: &Batch<'_>, digests: &[u8], report: &mut Report) -> Vec<bool> {
+        let digest_size = self.params.algorithm().digest_size();
         let compared = batch.children.clone().zip(digests.chunks(digest_size)).map(|(child, found)| {
             let (trusted, parent) = batch.parent(child, self.slots.per_block as u64);
             let slot = (child % self.slots.per_block as u64) as usize * self.slots.slot;

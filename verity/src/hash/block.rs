@@ -82,8 +82,7 @@ impl BlockHasher {
         let mut used = 0;
         for (index, block) in blocks.chunks_exact(self.block_size).enumerate() {
             if is_zero(block) {
-                let zero = self.zero.get_or_init(|| self.digest_zero(block));
-                out[index * slot..][..self.digest_size].copy_from_slice(zero.as_bytes());
+                out[index * slot..][..self.digest_size].copy_from_slice(self.zero().as_bytes());
                 continue;
             }
             (lanes[used], slots[used]) = (block, index * slot);
@@ -102,10 +101,22 @@ impl BlockHasher {
         });
     }
 
-    fn digest_zero(&self, zeros: &[u8]) -> Digest {
-        let mut zero = None;
-        self.prepared.digest_many(&[zeros], |_, digest| zero = Some(Digest::from_hash(digest)));
-        zero.expect("one block in, one digest out")
+    /// As many digests of blocks of zeros as `out` has slots, nothing being read.
+    pub(crate) fn digest_zeros(&self, slot: usize, out: &mut [u8]) {
+        let zero = self.zero().as_bytes();
+        for slot in out.chunks_exact_mut(slot) {
+            slot[..zero.len()].copy_from_slice(zero);
+        }
+    }
+
+    /// The digest of a block of zeros.
+    fn zero(&self) -> &Digest {
+        self.zero.get_or_init(|| {
+            let mut zero = None;
+            let block = vec![0; self.block_size];
+            self.prepared.digest_many(&[&block], |_, digest| zero = Some(Digest::from_hash(digest)));
+            zero.expect("one block in, one digest out")
+        })
     }
 }
 
