@@ -103,7 +103,7 @@ mod tests {
             (0..roots.message_bytes() as usize).map(|i| (i * i * 7 + i * seed + seed) as u8).collect();
         let mut registers = vec![[0; LANES]; roots.get() as usize];
         let lanes: Vec<_> = message.iter().map(|byte| [*byte; LANES]).collect();
-        Code::new(roots).take(lanes.as_flattened(), LANES, 0, &mut registers);
+        Code::new(roots).take(lanes.as_flattened(), LANES, &mut registers);
         message.into_iter().chain(registers.iter().map(|lane| lane[0])).collect()
     }
 

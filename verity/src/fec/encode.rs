@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::Roots;
 use super::code::{Code, LANES};
 use crate::io::{ReadAt, WriteAt};
+use crate::leaves::Buffers;
 use crate::progress::Progress;
 
 /// Bytes that are read at a time; the message is read in pieces that lie far apart.
@@ -59,8 +60,15 @@ pub fn encode(
     // Regions that one thread encodes at a time: long reads, but work for everyone.
     let batch = (READ / block_size).min(regions.div_ceil(16)).max(1);
     let code = Code::new(roots);
-    let encoder =
-        Encoder { message, blocks, block_size, regions, steps: u64::from(roots.message_bytes()), code };
+    let encoder = Encoder {
+        message,
+        blocks,
+        block_size,
+        regions,
+        steps: u64::from(roots.message_bytes()),
+        code,
+        buffers: Buffers::default(),
+    };
     (0..regions.div_ceil(batch)).into_par_iter().try_for_each(|index| {
         let first = index * batch;
         let count = batch.min(regions - first);
@@ -78,25 +86,28 @@ struct Encoder<'a> {
     /// Message bytes of a code word.
     steps: u64,
     code: Code,
+    buffers: Buffers,
 }
 
 impl Encoder<'_> {
     /// The parity of the code words that start in the `count` blocks from `first` on.
     fn regions(&self, first: u64, count: u64, progress: &dyn Progress) -> io::Result<Vec<u8>> {
         let roots = self.code.roots();
-        let stride = (count * self.block_size) as usize;
-        let mut pieces = vec![0; stride * PIECES as usize];
-        let mut registers = vec![[0; LANES]; stride / LANES * roots];
-        for steps in (0..self.steps).step_by(PIECES as usize) {
-            let read = PIECES.min(self.steps - steps) as usize;
-            for (step, piece) in (steps..).zip(pieces.chunks_exact_mut(stride).take(read)) {
-                progress.advance(self.read(step * self.regions + first, piece)?);
+        let len = (count * self.block_size) as usize;
+        // Pieces a power of two apart would all fall into one set of the cache.
+        let stride = len + LANES;
+        let mut registers = vec![[0; LANES]; len / LANES * roots];
+        self.buffers.lend(stride * PIECES as usize, |pieces| {
+            for steps in (0..self.steps).step_by(PIECES as usize) {
+                let read = PIECES.min(self.steps - steps) as usize;
+                for (step, piece) in (steps..).zip(pieces.chunks_exact_mut(stride).take(read)) {
+                    progress.advance(self.read(step * self.regions + first, &mut piece[..len])?);
+                }
+                self.code.take(&pieces[..read * stride], stride, &mut registers);
             }
-            for (index, registers) in registers.chunks_exact_mut(roots).enumerate() {
-                self.code.take(&pieces[..read * stride], stride, index * LANES, registers);
-            }
-        }
-        let mut parity = Vec::with_capacity(stride * roots);
+            io::Result::Ok(())
+        })?;
+        let mut parity = Vec::with_capacity(len * roots);
         for registers in registers.chunks_exact(roots) {
             for word in 0..LANES {
                 parity.extend(registers.iter().map(|lane| lane[word]));
@@ -104,6 +115,7 @@ impl Encoder<'_> {
         }
         Ok(parity)
     }
+
     /// Reads the message blocks from `start` on; past the end of the message come zeros. Returns the bytes that were
     /// there.
     fn read(&self, start: u64, piece: &mut [u8]) -> io::Result<u64> {

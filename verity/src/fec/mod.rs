@@ -6,10 +6,14 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod code;
 mod decode;
 mod encode;
 mod field;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod repair;
 
 use std::fmt;
