@@ -37,6 +37,8 @@ pub mod modules;
 pub mod pe;
 pub mod pkcs7;
 mod randomness;
+pub mod refusal;
 pub mod sign;
+pub mod u_boot;
 pub mod uki;
 pub mod x509;

@@ -8,6 +8,7 @@ use graven_verity::progress::Progress;
 use crate::assemble::assemble;
 use crate::deliver::{DISK, WholeSha256, deliver};
 use crate::error::{Error, Result};
+use crate::firmware::{self, UBoot};
 use crate::link::link;
 use crate::output::Staging;
 use crate::plan::Plan;
@@ -37,6 +38,7 @@ pub fn build(
     progress: &dyn Progress,
 ) -> Result<Built> {
     refuse_mixed_keys(&plan, signers)?;
+    let u_boot = firmware::inspect(&plan, Some(signers))?.map(UBoot::refuse).transpose()?;
     let rootfs = assemble(&mut plan, signers)?;
     let image = root::write(&plan.recipe, &rootfs, &staging.folder().join(DISK), progress)?;
     let (sealed, policy) = match seal(&plan.recipe, image, signers)? {
@@ -47,7 +49,7 @@ pub fn build(
         Station::Done(boot) => boot,
         Station::Pending(requests) => return Ok(Built::Pending(requests)),
     };
-    let manifest = deliver(&plan, &rootfs, &boot, signers, whole, &staging)?;
+    let manifest = deliver(&plan, &rootfs, &boot, u_boot.as_ref(), signers, whole, &staging)?;
     staging.publish()?;
     Ok(Built::Image(Box::new(manifest)))
 }

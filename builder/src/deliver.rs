@@ -26,6 +26,7 @@ use sha2::{Digest, Sha256};
 
 use crate::assemble::Rootfs;
 use crate::error::{Error, Result};
+use crate::firmware::UBoot;
 use crate::identity;
 use crate::link::BootArtefact;
 use crate::output::Staging;
@@ -55,6 +56,7 @@ pub fn deliver(
     plan: &Plan,
     rootfs: &Rootfs,
     boot: &BootArtefact,
+    u_boot: Option<&UBoot>,
     signers: &Signers,
     whole: WholeSha256,
     staging: &Staging,
@@ -110,6 +112,7 @@ pub fn deliver(
         },
         partitions: partitions(sealed),
         firmware: plan.firmware.iter().map(listed).collect(),
+        u_boot: u_boot.map(UBoot::listed),
         root: Root {
             file_system: "erofs".into(),
             root_hash: image.root_hash.to_string(),
@@ -155,7 +158,7 @@ pub fn deliver(
             sha256: sha256_hex(&boot.bytes),
         }],
         inputs: inputs.clone(),
-        accepted: accepted(recipe, rootfs),
+        accepted: accepted(recipe, rootfs, u_boot),
     };
 
     let certificates =
@@ -272,10 +275,13 @@ fn partitions(sealed: &SealedRoot) -> Vec<Partition> {
 }
 
 /// All that the recipe loosens, each with its reason.
-fn accepted(recipe: &Recipe, rootfs: &Rootfs) -> BTreeMap<String, String> {
+fn accepted(recipe: &Recipe, rootfs: &Rootfs, u_boot: Option<&UBoot>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for (name, reason) in &rootfs.accepted {
         all.insert(format!("kernel.{name}"), reason.clone());
+    }
+    for (name, reason) in u_boot.iter().flat_map(|u_boot| &u_boot.accepted) {
+        all.insert(format!("firmware.{name}"), reason.clone());
     }
     for (part, reason) in &recipe.lockdown.relax {
         all.insert(format!("lockdown.{part}"), reason.value.clone());

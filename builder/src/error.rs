@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use graven_boot::kernel::Refusal;
+use graven_boot::refusal::Refusal;
 
 /// What ends a build.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +27,11 @@ pub enum Error {
     #[error("the kernel: {0}")]
     Kernel(String),
     /// A kernel that cannot enforce what the image promises.
-    #[error("{}", refusals(.0))]
+    #[error("{}", refusals("this kernel cannot enforce what the image promises", "kernel", .0))]
     Refused(Vec<Refusal>),
+    /// A U-Boot that would start something else than the image's FIT, or with another command line.
+    #[error("{}", refusals("this U-Boot would not start the image's FIT alone", "firmware", .0))]
+    UBootRefused(Vec<Refusal>),
     /// The partition table.
     #[error("the partition table: {0}")]
     Gpt(#[from] graven_image::gpt::Error),
@@ -133,11 +136,12 @@ impl Error {
     }
 }
 
-fn refusals(all: &[Refusal]) -> String {
-    let mut text = String::from("this kernel cannot enforce what the image promises:");
+/// All refusals under a heading, and the table of the recipe that can accept them.
+fn refusals(heading: &str, table: &str, all: &[Refusal]) -> String {
+    let mut text = format!("{heading}:");
     for refusal in all {
         text.push_str(&format!("\n  {}: {}\n      {}", refusal.name, refusal.why, refusal.remedy));
     }
-    text.push_str("\nto accept one all the same: [kernel] accept.NAME = \"reason\"");
+    text.push_str(&format!("\nto accept one all the same: [{table}] accept.NAME = \"reason\""));
     text
 }

@@ -7,6 +7,7 @@ pub mod assemble;
 pub mod build;
 pub mod deliver;
 pub mod error;
+pub mod firmware;
 mod flush;
 pub mod hash_area;
 mod identity;

@@ -35,6 +35,8 @@ pub struct Plan {
     pub device_trees: Vec<DeviceTree>,
     /// The board's firmware, where its disk carries it.
     pub firmware: Vec<Firmware>,
+    /// The U-Boot that starts a FIT, where the recipe names it apart.
+    pub u_boot: Option<Vec<u8>>,
     /// Every input with its digest.
     pub inputs: Vec<Input>,
 }
@@ -102,6 +104,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         stub,
         device_trees: Vec::new(),
         firmware: Vec::new(),
+        u_boot: None,
         inputs: Vec::new(),
         recipe,
     };
@@ -134,6 +137,10 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         let (firmware, input) = firmware(&plan.recipe, blob)?;
         plan.firmware.push(firmware);
         plan.inputs.push(input);
+    }
+    if let Some(file) = &plan.recipe.firmware.u_boot {
+        plan.u_boot = Some(std::fs::read(&file.path).map_err(|error| Error::io(&file.path, error))?);
+        plan.inputs.push(file_input("u-boot", &file.path)?);
     }
     Ok(plan)
 }

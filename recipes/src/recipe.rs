@@ -203,6 +203,10 @@ pub struct Boot {
 pub struct Firmware {
     /// The files of the target's blobs: one for each, by its name, and no others.
     pub blobs: BTreeMap<String, LocalPath>,
+    /// The U-Boot that starts a FIT, where it does not lie on the disk or is not to be found in the blobs: inspected only.
+    pub u_boot: Option<LocalPath>,
+    /// The builder's objections to the U-Boot of a FIT target that the user accepts, by the objection's name.
+    pub accept: BTreeMap<String, Reason>,
 }
 
 /// `[verity]`

@@ -215,6 +215,10 @@ struct BootTable {
 struct FirmwareTable {
     /// A file for each of the target's blobs, by the blob's name.
     blobs: Option<BTreeMap<String, String>>,
+    /// The U-Boot that starts a FIT, where it is not among the blobs: it is inspected, and goes nowhere.
+    u_boot: Option<String>,
+    /// The builder's objections to the U-Boot of a FIT target that are accepted, each with the reason.
+    accept: Option<BTreeMap<String, String>>,
 }
 
 #[derive(JsonSchema)]

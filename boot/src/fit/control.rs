@@ -142,7 +142,8 @@ fn read_pkcs1(pkcs1: &[u8]) -> Result<(Vec<u8>, u64), der::Error> {
     })
 }
 
-fn read_key(node: &Node<'_>) -> Result<TrustedKey, FitError> {
+/// The key of a node of `/signature`.
+pub(crate) fn read_key(node: &Node<'_>) -> Result<TrustedKey, FitError> {
     let refused =
         |reason: &str| FitError::KeyNode { node: node.name().to_owned(), reason: reason.to_owned() };
     let modulus =

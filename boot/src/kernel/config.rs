@@ -75,6 +75,11 @@ impl Config {
         self.0.get(symbol).unwrap_or(&Value::No)
     }
 
+    /// Every symbol that is named, without `CONFIG_`, in alphabetical order.
+    pub fn symbols(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// `=y`: compiled into the kernel.
     pub fn is_built_in(&self, symbol: &str) -> bool {
         *self.get(symbol) == Value::Yes

@@ -15,5 +15,7 @@ pub use certificates::CertificatesError;
 pub use config::{Config, ConfigError, Value};
 pub use image::{Image, ImageError, ImageFormat};
 pub use inspect::{Builtin, InspectError, Kernel, Parts};
-pub use refusal::{AcceptError, Accepted, Demands, Judged, NAMES, Refusal, Signers, accept, assess};
+pub use refusal::{Demands, NAMES, Signers, accept, assess};
 pub use release::{Release, ReleaseError};
+
+pub use crate::refusal::{AcceptError, Accepted, Judged, Refusal};

@@ -1,7 +1,6 @@
 //! What the builder refuses in a kernel, and how a recipe accepts a refusal by name, with a reason.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use graven_ipe::{Action, Facts, Op};
 use graven_targets::BootChain;
@@ -11,6 +10,7 @@ use super::config::Config;
 use super::inspect::Kernel;
 use super::root_without_initramfs::own_root;
 use crate::compression::Compression;
+use crate::refusal::{self, AcceptError, Judged, Refusal};
 use crate::x509::Certificate;
 
 /// What the image asks of its kernel.
@@ -41,23 +41,6 @@ pub struct Signers {
     pub policy: Certificate,
     /// The root hash's signer.
     pub root_hash: Certificate,
-}
-
-/// A reason not to build with this kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Its stable name, one of [`NAMES`], by which a recipe accepts it.
-    pub name: &'static str,
-    /// What could not be enforced, and what was found.
-    pub why: String,
-    /// What to do.
-    pub remedy: String,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.name, self.why, self.remedy)
-    }
 }
 
 /// How a symbol must be set.
@@ -452,84 +435,7 @@ fn assess_command_line(found: &mut Assessment<'_>, kernel: &Kernel, demands: &De
     }
 }
 
-/// A refusal that the recipe accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// What was refused.
-    pub refusal: Refusal,
-    /// Why the recipe takes it all the same.
-    pub reason: String,
-}
-
-/// Refusals after the recipe's word.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Judged {
-    /// These stop the build.
-    pub remaining: Vec<Refusal>,
-    /// These are recorded with their reasons.
-    pub accepted: Vec<Accepted>,
-    /// Accepted names that this kernel gives no occasion for: worth a warning, the recipe can drop them.
-    pub idle: Vec<&'static str>,
-}
-
-/// A recipe accepts what cannot be accepted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AcceptError {
-    /// No refusal is called that.
-    #[error("no refusal is called '{name}'; did you mean '{nearest}'?")]
-    Unknown {
-        /// As written.
-        name: String,
-        /// The most similar one.
-        nearest: &'static str,
-    },
-    /// A reason of blanks.
-    #[error("'{name}' is accepted without a reason: say in a sentence why it is safe here")]
-    NoReason {
-        /// As written.
-        name: String,
-    },
-}
-
 /// Takes from `refusals` what the recipe accepts by name; `accepted` maps names to reasons.
 pub fn accept(refusals: Vec<Refusal>, accepted: &BTreeMap<String, String>) -> Result<Judged, AcceptError> {
-    let mut judged = Judged::default();
-    for (name, reason) in accepted {
-        let Some(known) = NAMES.into_iter().find(|known| known == name) else {
-            let nearest = NAMES.into_iter().min_by_key(|known| distance(name, known)).unwrap_or_default();
-            return Err(AcceptError::Unknown { name: name.clone(), nearest });
-        };
-        if reason.trim().is_empty() {
-            return Err(AcceptError::NoReason { name: name.clone() });
-        }
-        if !refusals.iter().any(|refusal| refusal.name == known) {
-            judged.idle.push(known);
-        }
-    }
-    for refusal in refusals {
-        match accepted.get(refusal.name) {
-            Some(reason) => judged.accepted.push(Accepted { refusal, reason: reason.clone() }),
-            None => judged.remaining.push(refusal),
-        }
-    }
-    Ok(judged)
-}
-
-/// Levenshtein's distance in bytes.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i.saturating_add(1);
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (y, cell) in b.bytes().zip(row.iter_mut().skip(1)) {
-            let substituted = diagonal.saturating_add(usize::from(x != y));
-            diagonal = *cell;
-            left = substituted.min(left.saturating_add(1)).min(cell.saturating_add(1));
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
+    refusal::accept(&NAMES, refusals, accepted)
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow};
 use graven::build::{Built, build};
 use graven::deliver::{DISK, WholeSha256};
 use graven::error::{Error, Fault};
+use graven::firmware::{self, UBoot};
 use graven::kernel::summary;
 use graven::output::Staging;
 use graven::plan::{Circumstances, Plan, refuse_unbuildable, resolve};
@@ -252,6 +253,7 @@ pub(crate) fn plan(arguments: &PlanArguments) -> Outcome {
 fn show(plan: &Plan, json: bool) -> Result<String, Failure> {
     let recipe = &plan.recipe;
     let kernel = summary(&plan.kernel, recipe)?;
+    let u_boot = firmware::inspect(plan, None)?;
     if json {
         let value = serde_json::json!({
             "name": recipe.name,
@@ -262,6 +264,12 @@ fn show(plan: &Plan, json: bool) -> Result<String, Failure> {
             "kernel": kernel.release,
             "accepted": kernel.accepted,
             "refused": kernel.refused,
+            "u_boot": u_boot.as_ref().map(|u_boot| serde_json::json!({
+                "versions": u_boot.inspection.versions,
+                "accepted": u_boot.accepted,
+                "refused": u_boot.inspection.refusals.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "unproved": u_boot.inspection.open.iter().map(|open| open.name).collect::<Vec<_>>(),
+            })),
             "inputs": plan.inputs,
         });
         return Ok(format!("{value:#}\n"));
@@ -276,9 +284,31 @@ fn show(plan: &Plan, json: bool) -> Result<String, Failure> {
     for refusal in &kernel.refused {
         text.push_str(&format!("  REFUSED      {refusal}\n"));
     }
+    if recipe.target.boot_chain == BootChain::Fit {
+        text.push_str(&show_u_boot(u_boot.as_ref()));
+    }
     for input in &plan.inputs {
         let sha256 = input.sha256.as_deref().unwrap_or("each file by itself");
         text.push_str(&format!("  {:<12} {}  {sha256}\n", input.kind, input.name));
     }
     Ok(text)
+}
+
+/// The link from U-Boot to the FIT, as far as the recipe's U-Boot tells.
+fn show_u_boot(u_boot: Option<&UBoot>) -> String {
+    let Some(UBoot { inspection, accepted, .. }) = u_boot else {
+        let how = "name it with [firmware] u-boot = \"u-boot.bin\" to have it inspected";
+        return format!("  u-boot       unproved: not given; {how}\n");
+    };
+    let mut text = format!("  u-boot       {}\n", inspection.versions.join(", "));
+    for (name, reason) in accepted {
+        text.push_str(&format!("  accepted     {name}: {reason}\n"));
+    }
+    for refusal in &inspection.refusals {
+        text.push_str(&format!("  REFUSED      {refusal}\n"));
+    }
+    for open in &inspection.open {
+        text.push_str(&format!("  unproved     {}: {}\n", open.name, open.why));
+    }
+    text
 }

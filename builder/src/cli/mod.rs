@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use graven_targets::Target;
+use graven_targets::{BootChain, Target};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +154,7 @@ fn targets(json: bool) -> Outcome {
                     "arch": target.arch.name(),
                     "boot_chain": format!("{:?}", target.boot_chain).to_lowercase(),
                     "proved": target.proved.to_string(),
+                    "u_boot": u_boot_of(target),
                 })
             })
             .collect();
@@ -162,6 +163,22 @@ fn targets(json: bool) -> Outcome {
     }
     for target in all {
         print(&format!("{:<16} {:<24} {}\n", target.name, target.proved, target.description))?;
+        if let Some(link) = u_boot_of(&target) {
+            print(&format!("{:<42}{link}\n", ""))?;
+        }
     }
     Ok(Status::Good)
+}
+
+/// What is proved of the link between a FIT and the U-Boot that starts it.
+fn u_boot_of(target: &Target) -> Option<&'static str> {
+    match (target.boot_chain, target.disk.blobs.is_empty()) {
+        (BootChain::Uki, _) => None,
+        (BootChain::Fit, true) => {
+            Some("its U-Boot is not on the disk: that link is unproved; [firmware] u-boot has it inspected")
+        }
+        (BootChain::Fit, false) => Some(
+            "its U-Boot lies on the disk: inspected by build and verify, unproved where it does not tell",
+        ),
+    }
 }

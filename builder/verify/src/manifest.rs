@@ -34,6 +34,9 @@ pub struct Manifest {
     /// Firmware at fixed places, in or outside of partitions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub firmware: Vec<Firmware>,
+    /// The U-Boot that starts a FIT, as the builder was given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub u_boot: Option<UBoot>,
     /// The root file system and its tree.
     pub root: Root,
     /// The IPE policy.
@@ -134,6 +137,21 @@ pub struct Firmware {
     pub size: u64,
     /// SHA-256 of its bytes.
     pub sha256: String,
+}
+
+/// A U-Boot that was inspected; what was accepted of it is in [`Manifest::accepted`], under `firmware.NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UBoot {
+    /// The versions in its banners.
+    pub versions: Vec<String>,
+    /// SHA-256 of the bytes that were looked through.
+    pub sha256: String,
+    /// They are the firmware on the disk, and no file besides.
+    pub on_disk: bool,
+    /// Names of the refusals that could not be judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<String>,
 }
 
 /// The root file system.
@@ -280,7 +298,7 @@ pub struct EspFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// `deb`, `tar`, `dir`, `file`, `stub`, `firmware`, `recipe`.
+    /// `deb`, `tar`, `dir`, `file`, `stub`, `firmware`, `u-boot`, `recipe`.
     pub kind: String,
     /// File name, or the recipe's words for it; never an absolute path.
     pub name: String,

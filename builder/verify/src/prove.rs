@@ -18,6 +18,7 @@ use crate::links::plan::plan;
 use crate::links::policy::{policy, policy_signature};
 use crate::links::profile::{Signers, certificate_roles, profile};
 use crate::links::root_hash::{root_signature, superblock};
+use crate::links::u_boot::u_boot;
 use crate::links::verity::{error_correction, tree_and_data};
 use crate::manifest::Manifest;
 use crate::report::Report;
@@ -60,7 +61,8 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
     signers.boot = given(boot_file, "boot-signature", r, |bytes, r| boot_signature(bytes, trust, r));
     let boot = given(boot_file, "boot-artefact", r, |bytes, r| boot_artefact(bytes, layout, r));
     let boot = boot.as_ref();
-    firmware(disk, manifest, boot, r);
+    firmware(disk, manifest, r);
+    u_boot(disk, manifest, boot, signers.boot.as_ref(), r);
     let archive = given(boot, "initramfs", r, initramfs);
     let archive = archive.as_ref();
     let line = given(boot, "command-line", r, |boot, r| command_line(boot, archive, layout, options, r));

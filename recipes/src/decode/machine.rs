@@ -6,7 +6,7 @@ use crate::place::{At, Place};
 use crate::recipe::{Boot, Firmware, Kernel, KernelSource, Lockdown, Modules, Mount};
 use crate::value::Kind;
 use crate::words::{MountType, Relaxation, Word};
-use graven_targets::ModuleName;
+use graven_targets::{BootChain, ModuleName};
 use std::collections::BTreeMap;
 
 pub(crate) fn kernel(mut fields: Fields<'_>, choice: Option<&Choice>) -> Option<Kernel> {
@@ -22,13 +22,7 @@ pub(crate) fn kernel(mut fields: Fields<'_>, choice: Option<&Choice>) -> Option<
             fields.report_with_help(&word.place, message, expected);
         }
     }
-    let accept = fields.reasons("accept", |name| {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        match !name.is_empty() && name.bytes().all(plain) {
-            true => Ok(name.to_owned()),
-            false => Err("the name of an objection as the builder prints it, of a-z 0-9 -".to_owned()),
-        }
-    });
+    let accept = fields.reasons("accept", objection);
     for key in ["package", "files"] {
         fields.misplaced(key, "is not supported yet: list the kernel's .deb files in `kernel.local`");
     }
@@ -71,6 +65,15 @@ pub(crate) fn kernel(mut fields: Fields<'_>, choice: Option<&Choice>) -> Option<
     };
     fields.finish();
     Some(Kernel { source: source?, modules, command_line, accept })
+}
+
+/// The name of an objection to kernel or firmware; which there are, the builder knows.
+fn objection(name: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    match !name.is_empty() && name.bytes().all(plain) {
+        true => Ok(name.to_owned()),
+        false => Err("the name of an objection as the builder prints it, of a-z 0-9 -".to_owned()),
+    }
 }
 
 /// `"all"`, or an array of names.
@@ -146,8 +149,18 @@ pub(crate) fn firmware(mut fields: Fields<'_>, choice: Option<&Choice>) -> Firmw
             fields.report_with_help(fields.place(), message, help);
         }
     }
+    let u_boot = fields.local_path("u-boot");
+    let accept = fields.reasons("accept", objection);
+    let uki = choice.map(|choice| &choice.target).filter(|target| target.boot_chain == BootChain::Uki);
+    for (key, given) in [("u-boot", u_boot.is_some()), ("accept", !accept.is_empty())] {
+        if let Some(target) = uki.filter(|_| given) {
+            let message = format!("`firmware.{key}` is for FIT targets: a UEFI starts `{}`", target.name);
+            let help = "say it below [target.NAME] of the one that it is for";
+            fields.report_with_help(fields.place(), message, help);
+        }
+    }
     fields.finish();
-    Firmware { blobs }
+    Firmware { blobs, u_boot, accept }
 }
 
 pub(crate) fn lockdown(mut fields: Fields<'_>) -> Lockdown {

@@ -1,33 +1,19 @@
 //! Firmware that lies on the disk: what starts before anything that is signed for this image.
 
-use graven_targets::BootChain;
 use graven_verity::io::ReadAt;
 use sha2::{Digest, Sha256};
 
 use super::shown;
-use crate::artefact::Artefact;
 use crate::manifest::{Firmware, Manifest};
 use crate::prove::Disk;
 use crate::report::Report;
 
 /// Each piece is what the manifest lists. Whether the boot ROM checks it, and whether it checks the boot artefact, no
 /// image can tell: that link is never better than unproved. A UEFI proves it to stage0, which demands Secure Boot.
-pub(crate) fn firmware(
-    disk: &Disk,
-    manifest: Option<&Manifest>,
-    boot: Option<&Artefact<'_>>,
-    report: &mut Report,
-) {
+pub(crate) fn firmware(disk: &Disk, manifest: Option<&Manifest>, report: &mut Report) {
     const LINK: &str = "firmware";
     let listed = manifest.map(|manifest| manifest.firmware.as_slice()).unwrap_or_default();
     if listed.is_empty() {
-        if boot.is_some_and(|boot| boot.chain == BootChain::Fit) {
-            report.unproved(
-                LINK,
-                "whether the U-Boot that starts this FIT requires its signature, and takes the command line from nowhere \
-                 else, an image does not tell",
-            );
-        }
         return;
     }
     let (mut problems, mut found) = (Vec::new(), Vec::new());

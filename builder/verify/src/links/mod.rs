@@ -13,6 +13,7 @@ pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod profile;
 pub(crate) mod root_hash;
+pub(crate) mod u_boot;
 pub(crate) mod verity;
 
 use std::error::Error;

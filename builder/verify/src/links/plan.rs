@@ -89,7 +89,7 @@ pub(crate) fn plan(
         details.push("Secure Boot demanded".to_owned());
     }
     let details = details.join(", ");
-    // What a U-Boot checks is the link firmware's to say.
+    // What a U-Boot checks is the link u-boot's to say.
     let uefi = boot.is_some_and(|boot| boot.chain == BootChain::Uki);
     if problems.is_empty() && uefi && !demanded && !development {
         report.unproved(
