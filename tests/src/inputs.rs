@@ -60,6 +60,11 @@ pub fn busybox() -> PathBuf {
     newest("debs", "busybox-static_", false)
 }
 
+/// The same for arm64.
+pub fn busybox_arm64() -> PathBuf {
+    newest("debs/arm64", "busybox-static_", false)
+}
+
 /// A file of a Debian package; `path` begins with `./`.
 pub fn member(package: &Path, path: &str) -> Vec<u8> {
     let mut unpack = Command::new("dpkg-deb")

@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::missing_panics_doc, reason = "a test ends where something is wrong, with the reason")]
 
+pub mod attacker;
 pub mod audit;
 pub mod console;
 pub mod emulated;
+pub mod fit;
 pub mod forge;
 pub mod guest;
 pub mod image;

@@ -3,14 +3,11 @@
 #![cfg(feature = "full")]
 #![allow(clippy::unwrap_used)]
 
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::path::Path;
 
 use graven::run::{Machine, Platform};
-use graven_boot::keys::read_certificates;
 use graven_boot::x509::Certificate;
+use graven_tests::fit::{self, Kernel, certificate};
 use graven_tests::forge::Forgery;
 use graven_tests::guest::{BOOT, Guest};
 use graven_tests::refusal::UP;
@@ -19,48 +16,8 @@ use graven_tests::{image, inputs};
 /// U-Boot's last word where it takes no configuration of a FIT.
 const NO_KERNEL: &str = "can't get kernel image";
 
-/// `recipes/minimal` over the test kernel, built once for all tests: its output folder.
 fn minimal() -> &'static Path {
-    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(build)
-}
-
-fn build() -> PathBuf {
-    let minimal = inputs::project().join("recipes/minimal");
-    let folder = image::scratch().join("minimal-fit");
-    std::fs::create_dir(&folder).unwrap();
-    for name in ["inputs", "overlay"] {
-        symlink(minimal.join(name), folder.join(name)).unwrap();
-    }
-    let tree = folder.join("virt.dtb");
-    let machine = ["-cpu", "cortex-a72", "-smp", "2", "-m", "1024", "-net", "none", "-nographic"];
-    let described = Command::new("qemu-system-aarch64")
-        .args(["-machine", &format!("virt,dumpdtb={}", tree.display())])
-        .args(machine)
-        .args(["-bios", "/usr/lib/u-boot/qemu_arm64/u-boot.bin"])
-        .output()
-        .unwrap();
-    assert!(described.status.success(), "{}", String::from_utf8_lossy(&described.stderr));
-
-    let text = std::fs::read_to_string(minimal.join("recipe.toml")).unwrap();
-    let (root, _) = text.split_once("[kernel]").unwrap();
-    let root: String =
-        root.lines().filter(|line| !line.starts_with("targets")).map(|line| format!("{line}\n")).collect();
-    let kernel = inputs::arm64_kernels().join("base");
-    let recipe = format!(
-        "targets = [\"qemu-arm64-fit\"]\n{root}[kernel]\nvmlinuz = \"{0}/Image\"\nconfig = \"{0}/config\"\n\
-         modules-dir = \"{0}/modules\"\n[boot]\ndevice-trees = [\"virt.dtb\"]\non-failure = \"poweroff\"\n",
-        kernel.display()
-    );
-    std::fs::write(folder.join("recipe.toml"), recipe).unwrap();
-    let out = folder.join("out");
-    let built = image::try_build(&folder, &out, &inputs::arm64_keys(), &["--target", "qemu-arm64-fit"]);
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    out
-}
-
-fn certificate(keys: &Path, role: &str) -> Certificate {
-    read_certificates(&keys.join(format!("{role}.crt"))).unwrap().remove(0)
+    fit::minimal(Kernel::Base)
 }
 
 fn start(disk: &Path, key: Certificate) -> Guest {

@@ -6,43 +6,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 
 use graven::run::Machine;
 use graven_handoff::Code;
+use graven_tests::attacker::{self, ATTACKER};
+use graven_tests::emulated::Emulated;
 use graven_tests::forge::{Forgery, addon, signer};
+use graven_tests::image;
 use graven_tests::refusal::{Stop, assert_stopped};
-use graven_tests::{image, inputs, oracle};
 
-/// What the attacker's shell says if it ever runs.
-const ATTACKER: &str = "attacker: a shell runs as process";
-
-/// A disk with an ext4 file system, a shell as its init under every name that a kernel would try.
 fn attackers_disk() -> &'static Path {
-    static DISK: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, disk) = DISK.get_or_init(|| {
-        let folder = image::folder();
-        let root = folder.path().join("root");
-        for name in ["bin", "sbin", "dev", "proc"] {
-            std::fs::create_dir_all(root.join(name)).unwrap();
-        }
-        std::fs::write(root.join("bin/sh"), inputs::member(&inputs::busybox(), "./usr/bin/busybox")).unwrap();
-        let init = format!("#!/bin/sh\necho \"{ATTACKER} $$\"\nexec sh\n");
-        for name in ["x", "init", "sbin/init"] {
-            std::fs::write(root.join(name), &init).unwrap();
-        }
-        for name in ["bin/sh", "x", "init", "sbin/init"] {
-            use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        let disk = folder.path().join("attacker.img");
-        let (root, name) = (root.display().to_string(), disk.display().to_string());
-        let made = oracle::ask("mke2fs", ["-q", "-t", "ext4", "-d", &root, &name, "32M"]);
-        assert!(made.good, "{}", made.text);
-        (folder, disk)
-    });
-    disk
+    attacker::disk(Emulated::X86_64)
 }
 
 /// The image's machine, with words for the command line in an SMBIOS string.

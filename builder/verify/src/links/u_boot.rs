@@ -78,15 +78,16 @@ fn not_here(seen: Option<&UBoot>, manifest: Option<&Manifest>) -> String {
             .to_owned();
     };
     let names = manifest.into_iter().flat_map(|manifest| manifest.accepted.keys());
-    let accepted: Vec<&str> = names.filter_map(|name| name.strip_prefix("firmware.")).collect();
+    let accepted: Vec<String> = names.filter_map(|name| name.strip_prefix("firmware.")).map(shown).collect();
+    let open: Vec<String> = seen.open.iter().map(|name| shown(name)).collect();
     let mut text = format!(
         "not on the disk; the builder was shown U-Boot {} (SHA-256 {})",
         shown(&seen.versions.join(", ")),
         shown(&seen.sha256)
     );
-    for (what, names) in [("accepted", accepted.join(", ")), ("could not be told", seen.open.join(", "))] {
+    for (what, names) in [("ACCEPTED", accepted), ("its bytes do not tell", open)] {
         if !names.is_empty() {
-            text.push_str(&format!("; {what}: {}", shown(&names)));
+            text.push_str(&format!("; {what}: {}", names.join(", ")));
         }
     }
     text
