@@ -305,7 +305,7 @@ proptest! {
         cut in any::<proptest::sample::Index>(),
     ) {
         let bare = u_boot(Some(LOCKED), &[], &with_key(&tree().to_bytes().unwrap(), &stranger(), "fit", Required::No));
-        let mut changed = bare.clone();
+        let mut changed = bare;
         for (at, byte) in changes {
             let at = at.index(changed.len());
             changed[at] = byte;

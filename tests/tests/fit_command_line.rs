@@ -15,7 +15,7 @@ use graven_tests::fit::{self, FIT_FILE, Kernel, certificate};
 use graven_tests::forge::{Forgery, signer_of};
 use graven_tests::guest::{BOOT, Guest};
 use graven_tests::oracle::ask;
-use graven_tests::refusal::{Stop, UP, assert_stopped};
+use graven_tests::refusal::{Stop, assert_stopped};
 use graven_tests::{image, inputs};
 
 /// What a line must have to lead the kernel past stage0, to the attacker's disk.
