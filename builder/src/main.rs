@@ -8,7 +8,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match cli::run(cli::Arguments::parse()) {
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return cli::misunderstood(&error),
+    };
+    match cli::run(arguments) {
         Ok(status) => status.into(),
         Err(failure) => {
             eprintln!("graven: {}", chain(&failure.error));

@@ -14,4 +14,6 @@ pub mod guest;
 pub mod image;
 pub mod inputs;
 pub mod oracle;
+pub mod program;
+pub mod random;
 pub mod refusal;

@@ -3,6 +3,8 @@
 //! Trees are computed over anything that can be read at an offset from several threads at once: a file, a
 //! block device, a byte slice, or a file system image that does not exist yet and is produced as it is read.
 
+mod overlay;
+
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -11,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
+
+pub use self::overlay::Overlay;
 
 /// Bytes that can be read at any offset, from several threads at once.
 pub trait ReadAt: Send + Sync {

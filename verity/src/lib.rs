@@ -7,6 +7,7 @@
 //! - [`fec`]: its Reed–Solomon parity, and repair with it;
 //! - [`fsverity`]: fs-verity's descriptor, digest and tree;
 //! - [`stream`]: one read of a source for several of these at once;
+//! - [`setup`]: devices as veritysetup lays them out, options included;
 //! - [`io`], [`progress`], [`hash`]: what they read from, write to, report to and hash with.
 //!
 //! Work is done on rayon's current pool. No result depends on the number of threads.
@@ -57,4 +58,5 @@ pub mod io;
 mod leaves;
 mod merkle;
 pub mod progress;
+pub mod setup;
 pub mod stream;

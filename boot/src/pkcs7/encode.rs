@@ -22,6 +22,7 @@ pub(crate) struct Message<'a> {
     attributes: bool,
     certificate: bool,
     form: Form,
+    algorithm: Option<sign::Algorithm>,
 }
 
 /// What stands in the message as its content.
@@ -49,6 +50,7 @@ impl<'a> Message<'a> {
             attributes: false,
             certificate: false,
             form: Form::ContentInfo,
+            algorithm: None,
         }
     }
 
@@ -66,6 +68,12 @@ impl<'a> Message<'a> {
     /// Signs the attributes contentType and messageDigest (no signing time) in place of the content.
     pub(crate) fn with_attributes(mut self) -> Self {
         self.attributes = true;
+        self
+    }
+
+    /// Signs in this algorithm, in place of the key's usual one.
+    pub(crate) fn in_algorithm(mut self, algorithm: sign::Algorithm) -> Self {
+        self.algorithm = Some(algorithm);
         self
     }
 
@@ -97,15 +105,18 @@ pub(crate) fn sign(
     signer: &dyn Signer,
 ) -> Result<Answer, Pkcs7Error> {
     let certificate = signer.certificate();
-    let algorithm = sign::Algorithm::of(certificate)?;
+    let algorithm = match message.algorithm {
+        Some(algorithm) => algorithm,
+        None => sign::Algorithm::of(certificate)?,
+    };
     let attributes = match message.attributes {
         true => Some(signed_attributes(message, algorithm)?),
         false => None,
     };
     let request = match &attributes {
         // The attributes are signed under the tag SET, not the [0] that they carry in the message (RFC 5652 §5.4).
-        Some(set) => Request::new(purpose, certificate, &RawSet(set).to_der()?)?,
-        None => Request::new(purpose, certificate, message.signed)?,
+        Some(set) => Request::with_algorithm(purpose, certificate, algorithm, &RawSet(set).to_der()?)?,
+        None => Request::with_algorithm(purpose, certificate, algorithm, message.signed)?,
     };
     let answer = signer.sign(&request)?;
     answer.try_map(|signature| assemble(message, algorithm, certificate, attributes.as_deref(), &signature))

@@ -17,9 +17,11 @@ pub use verify::{SignedData, SignerId};
 
 pub(crate) use encode::{Message, sign};
 
+use graven_verity::fsverity::formatted_digest;
+use graven_verity::hash as fsverity;
 use thiserror::Error;
 
-use crate::sign::{Answer, BadSignature, Purpose, SignError, Signer};
+use crate::sign::{Algorithm, Answer, BadSignature, Purpose, SignError, Signer};
 use crate::x509::{CertificateError, ChainError};
 
 /// Signs the text of an IPE policy: content attached, no attributes, no certificates. The result is what goes into
@@ -36,6 +38,26 @@ pub fn sign_policy(policy: &[u8], signer: &dyn Signer) -> Result<Answer, Pkcs7Er
 /// detached, no attributes, no certificates. The result is what the `root_hash_sig_key_desc` key holds.
 pub fn sign_root_hash(root_hash_hex: &str, signer: &dyn Signer) -> Result<Answer, Pkcs7Error> {
     sign(&Message::data(root_hash_hex.as_bytes()), Purpose::Root, signer)
+}
+
+/// Signs a file's fs-verity digest, given as the kernel formats it ([`formatted_digest`]): detached, no attributes, no
+/// certificates; an RSA key signs with the digest's own hash function, as `fsverity sign` does. The result is what
+/// `fsverity enable --signature` takes.
+pub fn sign_fsverity(
+    hash: fsverity::Algorithm,
+    digest: &fsverity::Digest,
+    signer: &dyn Signer,
+) -> Result<Answer, Pkcs7Error> {
+    let formatted = formatted_digest(hash, digest)
+        .ok_or(Pkcs7Error::Digest { found: format!("{hash} for fs-verity") })?;
+    let message = Message::data(&formatted);
+    let message = match (Algorithm::of(signer.certificate())?, hash) {
+        (Algorithm::RsaPkcs1Sha256, fsverity::Algorithm::Sha512) => {
+            message.in_algorithm(Algorithm::RsaPkcs1Sha512)
+        }
+        _ => message,
+    };
+    sign(&message, Purpose::Fsverity, signer)
 }
 
 /// Why a PKCS#7 message was not made, or does not prove what it should.

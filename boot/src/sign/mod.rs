@@ -39,6 +39,8 @@ pub enum Purpose {
     Root,
     /// A Secure Boot variable.
     Enrolment,
+    /// A file's fs-verity digest.
+    Fsverity,
 }
 
 impl fmt::Display for Purpose {
@@ -48,6 +50,7 @@ impl fmt::Display for Purpose {
             Self::Policy => "policy",
             Self::Root => "root",
             Self::Enrolment => "enrolment",
+            Self::Fsverity => "fsverity",
         })
     }
 }

@@ -3,10 +3,12 @@
 mod build;
 mod contents;
 mod fit;
+mod fsverity;
 mod keys;
 mod progress;
 mod run;
 mod verify;
+mod verity;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ pub(crate) enum Status {
     Environment,
     /// The build waits for signatures.
     Pending,
+    /// What another program ends with, whose place a command takes.
+    Other(u8),
 }
 
 impl From<Status> for ExitCode {
@@ -38,6 +42,7 @@ impl From<Status> for ExitCode {
             Status::Usage => 2,
             Status::Environment => 3,
             Status::Pending => 4,
+            Status::Other(code) => code,
         })
     }
 }
@@ -85,6 +90,10 @@ enum Verb {
     Extract(contents::ExtractArguments),
     /// Signs, proves and shows U-Boot's FITs, and writes public keys where U-Boot looks for them.
     Fit(fit::Arguments),
+    /// Makes, checks, shows and mends dm-verity devices, as veritysetup does.
+    Verity(verity::Arguments),
+    /// Computes, signs and shows fs-verity digests, as fsverity does.
+    Fsverity(fsverity::Arguments),
     /// Boots an image in QEMU under Secure Boot, on the serial console.
     Run(run::Arguments),
     /// Lists the boards that images can be built for.
@@ -107,6 +116,19 @@ enum Verb {
     },
 }
 
+/// What the program ends with where the command line cannot be understood: 2, but for the verbs that stand in another
+/// program's place.
+pub(crate) fn misunderstood(error: &clap::Error) -> ExitCode {
+    // Nothing better can be done where even this cannot be written.
+    let _ = error.print();
+    let verb = std::env::args_os().nth(1);
+    match verb {
+        _ if !error.use_stderr() => Status::Good.into(),
+        Some(verb) if verb == "verity" => Status::Other(1).into(),
+        _ => Status::Usage.into(),
+    }
+}
+
 /// Does what the command line says.
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     match arguments.verb {
@@ -118,6 +140,8 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Cat(arguments) => contents::cat(&arguments),
         Verb::Extract(arguments) => contents::extract(&arguments),
         Verb::Fit(arguments) => fit::run(&arguments),
+        Verb::Verity(arguments) => verity::run(&arguments),
+        Verb::Fsverity(arguments) => fsverity::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Targets { json } => targets(json),
         Verb::Completions { shell } => {

@@ -1,37 +1,67 @@
 //! Progress bars: on a terminal only, and only for work that takes more than a moment.
 
 use std::io::{self, IsTerminal};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use graven_verity::progress::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Work that is done before this has passed shows no bar.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+const WITHOUT_END: &str = "{spinner} {msg}: {decimal_bytes} ({decimal_bytes_per_sec})";
+const WITH_END: &str =
+    "{msg} [{bar:30}] {decimal_bytes} of {decimal_total_bytes} ({decimal_bytes_per_sec}, {eta} left)";
 
 /// A bar that counts bytes; nothing where standard error is no terminal.
-pub(crate) struct Bar(ProgressBar);
+pub(crate) struct Bar(Option<Shown>);
+
+struct Shown {
+    bar: ProgressBar,
+    since: Instant,
+    visible: AtomicBool,
+}
 
 impl Bar {
     /// A bar for work of unknown length.
     pub(crate) fn bytes(what: &'static str) -> Self {
+        Self::new(ProgressBar::hidden(), WITHOUT_END, what)
+    }
+
+    /// A bar for work on `total` bytes.
+    pub(crate) fn of(total: u64, what: &'static str) -> Self {
+        Self::new(ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()), WITH_END, what)
+    }
+
+    fn new(bar: ProgressBar, template: &str, what: &'static str) -> Self {
         if !io::stderr().is_terminal() {
-            return Self(ProgressBar::hidden());
+            return Self(None);
         }
-        let bar = ProgressBar::new_spinner().with_message(what);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {bytes} ({bytes_per_sec})") {
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Self(bar)
+        bar.set_message(what);
+        Self(Some(Shown { bar, since: Instant::now(), visible: AtomicBool::new(false) }))
     }
 }
 
 impl Progress for Bar {
     fn advance(&self, bytes: u64) {
-        self.0.inc(bytes);
+        let Some(shown) = &self.0 else { return };
+        shown.bar.inc(bytes);
+        let due = !shown.visible.load(Ordering::Relaxed) && shown.since.elapsed() >= PATIENCE;
+        if due && !shown.visible.swap(true, Ordering::Relaxed) {
+            shown.bar.set_draw_target(ProgressDrawTarget::stderr());
+            shown.bar.enable_steady_tick(Duration::from_millis(100));
+        }
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        if let Some(shown) = &self.0 {
+            shown.bar.finish_and_clear();
+        }
     }
 }

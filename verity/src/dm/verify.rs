@@ -68,7 +68,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What [`verify`] found: the first bad blocks in detail, all of them in number.
+/// What [`verify`] found: the first bad blocks in detail, all of them in number and as byte ranges.
 ///
 /// The first ones are those a walk from the top meets first, each followed by what it found below: they do not depend on
 /// the number of threads.
@@ -79,6 +79,9 @@ pub struct Report {
     bad_hash_blocks: u64,
     bad_data_blocks: u64,
     unproved_data_blocks: u64,
+    bad_data: Ranges,
+    bad_tree: Ranges,
+    unproved_data: Ranges,
 }
 
 impl Report {
@@ -91,6 +94,9 @@ impl Report {
             bad_hash_blocks: 0,
             bad_data_blocks: 0,
             unproved_data_blocks: 0,
+            bad_data: Ranges::default(),
+            bad_tree: Ranges::default(),
+            unproved_data: Ranges::default(),
         }
     }
 
@@ -118,19 +124,43 @@ impl Report {
         self.unproved_data_blocks
     }
 
+    /// All bad data blocks, as ranges of bytes of the data, in order and joined where they touch.
+    #[must_use]
+    pub fn bad_data(&self) -> Vec<Range<u64>> {
+        self.bad_data.in_order()
+    }
+
+    /// All bad hash blocks, as ranges of bytes of the tree.
+    #[must_use]
+    pub fn bad_tree(&self) -> Vec<Range<u64>> {
+        self.bad_tree.in_order()
+    }
+
+    /// All data blocks below bad hash blocks, as ranges of bytes of the data.
+    #[must_use]
+    pub fn unproved_data(&self) -> Vec<Range<u64>> {
+        self.unproved_data.in_order()
+    }
+
     /// Whether nothing bad was found.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.bad_hash_blocks == 0 && self.bad_data_blocks == 0
     }
 
-    fn add(&mut self, finding: Finding) {
+    fn add(&mut self, finding: Finding, params: &Params) {
+        let (data, hash) = (u64::from(params.data_block_size()), u64::from(params.hash_block_size()));
         match &finding {
-            Finding::HashBlock { data_blocks, .. } => {
+            Finding::HashBlock { offset, data_blocks, .. } => {
                 self.bad_hash_blocks += 1;
                 self.unproved_data_blocks += data_blocks.end - data_blocks.start;
+                self.bad_tree.push(*offset..offset + hash);
+                self.unproved_data.push(data_blocks.start * data..data_blocks.end * data);
             }
-            Finding::DataBlock { .. } => self.bad_data_blocks += 1,
+            Finding::DataBlock { offset, .. } => {
+                self.bad_data_blocks += 1;
+                self.bad_data.push(*offset..offset + data);
+            }
         }
         if self.findings.len() < self.limit {
             self.findings.push(finding);
@@ -141,8 +171,36 @@ impl Report {
         self.bad_hash_blocks += later.bad_hash_blocks;
         self.bad_data_blocks += later.bad_data_blocks;
         self.unproved_data_blocks += later.unproved_data_blocks;
+        self.bad_data.append(later.bad_data);
+        self.bad_tree.append(later.bad_tree);
+        self.unproved_data.append(later.unproved_data);
         let room = self.limit - self.findings.len();
         self.findings.extend(later.findings.into_iter().take(room));
+    }
+}
+
+/// Ranges of bytes, which come nearly in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Ranges(Vec<Range<u64>>);
+
+impl Ranges {
+    fn push(&mut self, range: Range<u64>) {
+        match self.0.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => self.0.push(range),
+        }
+    }
+
+    fn append(&mut self, later: Self) {
+        later.0.into_iter().for_each(|range| self.push(range));
+    }
+
+    fn in_order(&self) -> Vec<Range<u64>> {
+        let mut ranges = self.0.clone();
+        ranges.sort_unstable_by_key(|range| range.start);
+        let mut joined = Self::default();
+        ranges.into_iter().for_each(|range| joined.push(range));
+        joined.0
     }
 }
 
@@ -347,7 +405,7 @@ impl Walk<'_> {
             let slot = (child % self.slots.per_block as u64) as usize * self.slots.slot;
             let expected = &batch.parents[parent * self.slots.block_size + slot..][..digest_size];
             if trusted && expected != found {
-                report.add(self.finding(batch.level.checked_sub(1), child, expected, found));
+                report.add(self.finding(batch.level.checked_sub(1), child, expected, found), self.params);
             }
             trusted && expected == found
         });

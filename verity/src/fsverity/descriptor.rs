@@ -1,9 +1,9 @@
 //! The descriptor whose hash is a file's digest, and the message that a signature covers.
 
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
-use zerocopy::{Immutable, IntoBytes, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::Params;
+use super::{Params, ParamsError};
 use crate::hash::{Algorithm, Digest};
 
 /// A file's size and the root of its tree, under some [`Params`].
@@ -16,7 +16,7 @@ pub struct Descriptor {
 }
 
 /// `struct fsverity_descriptor` of `include/uapi/linux/fsverity.h` (Linux 7.3), 256 bytes.
-#[derive(IntoBytes, Immutable, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Layout {
     /// Offset 0: 1.
@@ -51,9 +51,87 @@ struct FormattedHeader {
     digest_size: U16,
 }
 
+/// Why bytes are not a descriptor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DescriptorError {
+    /// Fewer bytes than a descriptor has.
+    #[error("an fs-verity descriptor has 256 bytes, found {found}")]
+    Length {
+        /// Bytes found.
+        found: usize,
+    },
+    /// A field with a value that it cannot have.
+    #[error("no fs-verity descriptor: {field} is {found}, expected {expected}")]
+    Field {
+        /// Its name in `linux/fsverity.h`.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+        /// What is possible.
+        expected: &'static str,
+    },
+    /// A field that has to be zero, and is not.
+    #[error("no fs-verity descriptor: {field} is not zero past its end")]
+    NotZero {
+        /// Its name in `linux/fsverity.h`.
+        field: &'static str,
+    },
+    /// Parameters that no file can have.
+    #[error("no fs-verity descriptor: {0}")]
+    Params(#[from] ParamsError),
+}
+
 impl Descriptor {
     /// Its length in bytes.
     pub const SIZE: usize = 256;
+
+    /// Reads a descriptor from the first 256 of `bytes`, as strictly as the kernel does; and the length of the signature that
+    /// it says follows.
+    ///
+    /// # Errors
+    /// Anything that the kernel would refuse.
+    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, u32), DescriptorError> {
+        let (layout, _) =
+            Layout::ref_from_prefix(bytes).map_err(|_| DescriptorError::Length { found: bytes.len() })?;
+        let field = |field, found, expected| Err(DescriptorError::Field { field, found, expected });
+        if layout.version != 1 {
+            return field("version", layout.version.into(), "1");
+        }
+        let algorithm = match layout.hash_algorithm {
+            1 => Algorithm::Sha256,
+            2 => Algorithm::Sha512,
+            found => return field("hash_algorithm", found.into(), "1 (sha256) or 2 (sha512)"),
+        };
+        let Some(block_size) = 1u32.checked_shl(layout.log_blocksize.into()) else {
+            return field("log_blocksize", layout.log_blocksize.into(), "10 to 16");
+        };
+        let salt_size = usize::from(layout.salt_size);
+        let Some((salt, padding)) = layout.salt.split_at_checked(salt_size) else {
+            return field("salt_size", layout.salt_size.into(), "at most 32");
+        };
+        let params = Params::new(algorithm, block_size, salt)?;
+        let (root, after) = layout.root_hash.split_at(algorithm.digest_size());
+        let data_size = layout.data_size.get();
+        let none = if data_size == 0 { root } else { &[] };
+        for (field, bytes) in
+            [("salt", padding), ("root_hash", after), ("root_hash", none), ("reserved", &layout.reserved)]
+        {
+            if bytes.iter().any(|byte| *byte != 0) {
+                return Err(DescriptorError::NotZero { field });
+            }
+        }
+        if data_size > i64::MAX as u64 {
+            return field("data_size", data_size, "less than 2^63");
+        }
+        let root = (data_size != 0).then(|| Digest::from_hash(root));
+        Ok((Self::new(params, data_size, root), layout.sig_size.get()))
+    }
+
+    /// Hash function, block size and salt.
+    #[must_use]
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
 
     pub(super) fn new(params: Params, data_size: u64, root: Option<Digest>) -> Self {
         Self { params, data_size, root }
@@ -129,6 +207,26 @@ fn algorithm_number(algorithm: Algorithm) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_and_every_other_byte_judged() {
+        let params = Params::new(Algorithm::Sha512, 1024, &[7; 5]).unwrap();
+        let root = Algorithm::Sha512.digest(b"root");
+        let descriptor = Descriptor::new(params, 1 << 40, Some(root));
+        let bytes = descriptor.to_bytes(400);
+        assert_eq!(Descriptor::from_bytes(&bytes), Ok((descriptor, 400)));
+        assert_eq!(Descriptor::from_bytes(&bytes[..255]), Err(DescriptorError::Length { found: 255 }));
+        for offset in [0, 1, 2, 3, 15, 85, 111, 112, 255] {
+            let mut broken = bytes;
+            broken[offset] ^= 0x80;
+            assert!(Descriptor::from_bytes(&broken).is_err(), "{offset}");
+        }
+        let empty = Descriptor::new(Params::default(), 0, None);
+        let mut bytes = empty.to_bytes(0);
+        assert_eq!(Descriptor::from_bytes(&bytes), Ok((empty, 0)));
+        bytes[16] = 1;
+        assert_eq!(Descriptor::from_bytes(&bytes), Err(DescriptorError::NotZero { field: "root_hash" }));
+    }
 
     #[test]
     fn the_signed_message_is_header_and_digest() {

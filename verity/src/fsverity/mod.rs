@@ -8,7 +8,7 @@ mod digester;
 mod params;
 mod stretch;
 
-pub use self::descriptor::{Descriptor, formatted_digest};
+pub use self::descriptor::{Descriptor, DescriptorError, formatted_digest};
 pub use self::digester::{Digester, build, describe, digest};
 pub use self::params::{Params, ParamsError};
 pub use self::stretch::{BlockDigests, Stretch};
