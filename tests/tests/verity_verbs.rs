@@ -190,8 +190,7 @@ fn random_devices_are_veritysetups_to_the_byte_and_each_verifies_the_others() {
 #[test]
 fn parity_behind_the_tree_on_one_device_is_veritysetups() {
     let mut random = Random::new(7);
-    let data = random.bytes(100 * 4096);
-    let mut whole = data.clone();
+    let mut whole = random.bytes(100 * 4096);
     whole.resize(120 * 4096, 0xee);
     let (behind_data, behind_tree) = (100 * 4096, 104 * 4096);
     for (hash, fec, hash_offset, fec_offset) in [

@@ -1,6 +1,7 @@
 //! Writing without touching what is below.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::{PoisonError, RwLock};
 
@@ -76,12 +77,11 @@ impl<T: ReadAt> WriteAt for Overlay<T> {
         while !buf.is_empty() {
             let (number, place) = (offset / PAGE, (offset % PAGE) as usize);
             let (now, later) = buf.split_at(buf.len().min(PAGE as usize - place));
-            if !pages.contains_key(&number) {
-                pages.insert(number, self.page_below(number)?);
-            }
-            if let Some(page) = pages.get_mut(&number) {
-                page[place..place + now.len()].copy_from_slice(now);
-            }
+            let page = match pages.entry(number) {
+                Entry::Occupied(page) => page.into_mut(),
+                Entry::Vacant(new) => new.insert(self.page_below(number)?),
+            };
+            page[place..place + now.len()].copy_from_slice(now);
             (buf, offset) = (later, offset + now.len() as u64);
         }
         Ok(())
