@@ -5,8 +5,9 @@ use std::mem;
 
 use graven_boot::kernel::Kernel;
 use graven_boot::modules::{self, Index, IndexFile, Module, ModuleFiles, Wanted};
+use graven_finish::{Ids, Installed, Services, Settings};
 use graven_image::tree::{self, Content, Inode, Kind, Metadata, Tree, TreePath};
-use graven_recipe::{Modules, Recipe, SecureBoot};
+use graven_recipe::{At, Modules, Recipe, SecureBoot};
 use graven_sources::deb;
 use graven_targets::BootChain;
 
@@ -31,7 +32,7 @@ const FOLDERS: [(&str, u16); 13] = [
     ("/mnt", 0o755),
     ("/home", 0o755),
 ];
-/// The merged /usr; links where no input brings a folder of that name.
+/// The merged /usr.
 const LINKS: [(&str, &str); 4] =
     [("/bin", "usr/bin"), ("/sbin", "usr/sbin"), ("/lib", "usr/lib"), ("/lib64", "usr/lib64")];
 /// Lists of a modules folder that go into the root as they are.
@@ -48,6 +49,8 @@ pub struct Rootfs {
     pub modules: Vec<Module>,
     /// Refusals that the recipe accepts, with its reasons.
     pub accepted: BTreeMap<String, String>,
+    /// Numbers that users and groups were given.
+    pub ids: Ids,
     /// Seconds since 1970 that stand for "now".
     pub source_date: i64,
 }
@@ -55,15 +58,26 @@ pub struct Rootfs {
 /// Puts the root together.
 ///
 /// # Errors
-/// Layers that do not go over each other, a kernel that cannot enforce what the image promises, a module that is
-/// missing, an init that is not there.
+/// Maintainer scripts whose effect is not known, layers that do not go over each other, a kernel that cannot enforce what
+/// the image promises, a module that is missing, an init that is not there.
 pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
     let (kernel, accepted) = plan.kernel.inspect(&plan.recipe, Some(signers))?;
     let recipe = &plan.recipe;
     let own = |mode| Metadata { mode, mtime: plan.source_date, ..Metadata::default() };
 
     let mut tree = Tree::new(own(0o755));
-    deb::unpack(mem::take(&mut plan.packages), &mut tree)?;
+    let packages = mem::take(&mut plan.packages);
+    let installed = packages.iter().map(Installed::of).collect::<std::result::Result<Vec<_>, _>>()?;
+    deb::unpack(packages, &mut tree)?;
+    if !installed.is_empty() {
+        merge_usr(&mut tree, &own(0o777))?;
+    }
+    let settings = Settings {
+        accepted: recipe.packages.accept_scripts.keys().cloned().collect(),
+        ids: mem::take(&mut plan.ids),
+        time: plan.source_date,
+    };
+    let configured = graven_finish::configure(&mut tree, installed, settings)?;
     for layer in plan.layers.drain(..) {
         layer.apply(&mut tree)?;
     }
@@ -83,12 +97,8 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
             tree.insert(&path, Inode::new(own(mode), Kind::directory()))?;
         }
     }
-    for (path, target) in LINKS {
-        let (path, full) = (parse(path)?, parse(target)?);
-        if tree.lookup(&path).is_err() && tree.resolve(&full).is_ok() {
-            tree.insert(&path, Inode::new(own(0o777), Kind::Symlink(target.as_bytes().into())))?;
-        }
-    }
+    merge_usr(&mut tree, &own(0o777))?;
+    let ids = configured.complete(&mut tree, &plan.people, &services(recipe))?;
     for mount in &recipe.mounts {
         let path = parse(&mount.target)?;
         tree.make_directories(&path, &own(0o755))?;
@@ -99,7 +109,30 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
     carry_modules(&mut tree, recipe, &plan.kernel, &kernel, &own(0o644))?;
     check_init(&tree, recipe)?;
     tree.clamp_mtimes(plan.source_date);
-    Ok(Rootfs { tree, kernel, modules, accepted, source_date: plan.source_date })
+    Ok(Rootfs { tree, kernel, modules, accepted, ids, source_date: plan.source_date })
+}
+
+/// The links of the merged /usr, where no input brings a folder of that name.
+fn merge_usr(tree: &mut Tree, metadata: &Metadata) -> Result<()> {
+    for (path, target) in LINKS {
+        let (path, full) = (parse(path)?, parse(target)?);
+        if tree.lookup(&path).is_err() && tree.resolve(&full).is_ok() {
+            tree.insert(&path, Inode::new(metadata.clone(), Kind::Symlink(target.as_bytes().into())))?;
+        }
+    }
+    Ok(())
+}
+
+fn services(recipe: &Recipe) -> Services {
+    let names = |units: &[At<String>]| units.iter().map(|unit| unit.value.clone()).collect();
+    let services = &recipe.services;
+    Services {
+        enable: names(&services.enable),
+        disable: names(&services.disable),
+        mask: names(&services.mask),
+        default_target: services.default_target.as_ref().map(|target| target.value.clone()),
+        presets: services.presets,
+    }
 }
 
 fn kernel_error(error: impl std::fmt::Display) -> Error {

@@ -17,6 +17,9 @@ pub enum Error {
     /// An archive, a folder or a package.
     #[error(transparent)]
     Source(#[from] graven_sources::Error),
+    /// What maintainer scripts would have done, users, services.
+    #[error(transparent)]
+    Finish(#[from] graven_finish::Error),
     /// A place in the tree.
     #[error(transparent)]
     Tree(#[from] graven_image::tree::Error),
@@ -112,7 +115,7 @@ impl Error {
         use crate::signers::SignersError;
         match self {
             Self::Source(error) if error.problem.is_environment() => Fault::Environment,
-            Self::Source(_) => Fault::Input,
+            Self::Source(_) | Self::Finish(graven_finish::Error::Package(_)) => Fault::Input,
             Self::Io { .. }
             | Self::Contents(_)
             | Self::Output(OutputError::Io { .. } | OutputError::Busy(_))

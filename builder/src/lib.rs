@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod layout;
 pub mod link;
 pub mod output;
+mod people;
 pub mod plan;
 pub mod root;
 pub mod run;

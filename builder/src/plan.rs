@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use graven_finish::{Ids, Person};
 use graven_image::tree::{Content, Inode, Kind, Metadata, TreePath};
 use graven_recipe::{Content as FileContent, FileEntry, Loaded, Recipe, Source, SourceKind};
 use graven_sources::{Layer, Limits, Sha256, Spool, deb, dir, tar};
@@ -13,6 +14,7 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::inputs::{file_input, file_name, matching, package_input, read_packages};
 use crate::kernel::KernelFiles;
+use crate::people;
 
 /// All that an image is a function of, but the keys.
 #[derive(Debug)]
@@ -27,6 +29,10 @@ pub struct Plan {
     pub layers: Vec<Layer>,
     /// The files of `[files]`, over all layers.
     pub files: Vec<(TreePath, Inode)>,
+    /// The recipe's users.
+    pub people: Vec<Person>,
+    /// Numbers that users and groups had in an earlier build.
+    pub ids: Ids,
     /// The kernel, its configuration and its modules.
     pub kernel: KernelFiles,
     /// systemd's EFI stub, for a UKI.
@@ -71,15 +77,19 @@ pub struct Circumstances<'a> {
 /// Finds and opens all inputs of a recipe.
 ///
 /// # Errors
-/// Inputs that are missing, damaged, hostile or for another architecture, and packages whose maintainer scripts the
-/// recipe has not accepted.
+/// Inputs that are missing, damaged, hostile or for another architecture.
 pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan> {
     let Loaded { recipe, files: recipe_files } = loaded;
     refuse_unbuildable(&recipe)?;
     let spool = Spool::new(circumstances.spool).map_err(|error| Error::io(circumstances.spool, error))?;
 
     let ((packages, archives), (kernel, stub)) = rayon::join(
-        || rayon::join(|| packages(&recipe, &spool), || archives(&recipe, &spool)),
+        || {
+            rayon::join(
+                || read_packages(&recipe, &recipe.packages.local, &spool),
+                || archives(&recipe, &spool),
+            )
+        },
         || rayon::join(|| KernelFiles::read(&recipe, &spool), || stub(&recipe, &spool)),
     );
     let (packages, archives, kernel) = (packages?, archives?, kernel?);
@@ -100,6 +110,8 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         packages,
         layers: Vec::new(),
         files: Vec::new(),
+        people: Vec::new(),
+        ids: Ids::default(),
         kernel,
         stub,
         device_trees: Vec::new(),
@@ -124,6 +136,11 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         let (inode, input) = file(entry, source_date)?;
         plan.files.push((TreePath::parse(path.as_bytes())?, inode));
         plan.inputs.extend(input);
+    }
+    for (name, user) in &plan.recipe.users {
+        let (person, inputs) = people::person(name, user)?;
+        plan.people.push(person);
+        plan.inputs.extend(inputs);
     }
     plan.inputs.extend(plan.kernel.inputs.iter().cloned());
     plan.inputs.extend(stub_input);
@@ -161,40 +178,6 @@ pub fn refuse_unbuildable(recipe: &Recipe) -> Result<()> {
             target.arch.command_line_size()
         ))),
     }
-}
-
-fn packages(recipe: &Recipe, spool: &Spool) -> Result<Vec<deb::Package>> {
-    let read = read_packages(recipe, &recipe.packages.local, spool)?;
-    for package in &read {
-        refuse_scripts(recipe, package)?;
-    }
-    for name in recipe.packages.accept_scripts.keys() {
-        if !read.iter().any(|package| package.control.package() == name) {
-            return Err(Error::Limit(format!(
-                "accept-scripts.{name}: no package of this name is installed; take the line out"
-            )));
-        }
-    }
-    Ok(read)
-}
-
-/// What a maintainer script would have done is not done: that must be known and accepted.
-fn refuse_scripts(recipe: &Recipe, package: &deb::Package) -> Result<()> {
-    let scripts = &package.scripts;
-    if scripts.is_empty() || recipe.packages.accept_scripts.contains_key(package.control.package()) {
-        return Ok(());
-    }
-    let mut message = format!(
-        "package {} has maintainer scripts, which are never run: {}. Read them, do in the recipe what they would have \
-         done, then accept them: [packages] accept-scripts.{} = \"reason\"",
-        package.control.package(),
-        scripts.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
-        package.control.package()
-    );
-    for (name, script) in scripts {
-        message.push_str(&format!("\n--- {name}\n{}", String::from_utf8_lossy(script)));
-    }
-    Err(Error::Limit(message))
 }
 
 /// Archives side by side; `None` stands for a folder, which is read once `source-date` is known.

@@ -271,6 +271,14 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
+    pub(crate) fn local_paths(&mut self, key: &'static str) -> Vec<LocalPath> {
+        let name = format!("each of {}", self.name(key));
+        self.array(key, "an array of file names")
+            .iter()
+            .filter_map(|v| self.decoder.local_path(&name, v))
+            .collect()
+    }
+
     pub(crate) fn texts(&mut self, key: &'static str) -> Vec<At<String>> {
         let name = format!("each of {}", self.name(key));
         self.array(key, "an array of strings").iter().filter_map(|v| self.decoder.text(&name, v)).collect()

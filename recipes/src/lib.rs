@@ -37,7 +37,7 @@ pub use paths::{FilePattern, LocalPath};
 pub use place::{At, Place};
 pub use recipe::{
     Boot, Content, Disk, FileEntry, Firmware, Init, Kernel, KernelSource, Lockdown, Modules, Mount, Owner,
-    Packages, Policy, Reason, Recipe, Source, SourceKind, Verity, Version,
+    Packages, Policy, Reason, Recipe, Services, Source, SourceKind, User, Verity, Version,
 };
 pub use schema::schema;
 pub use size::parse_size;

@@ -31,6 +31,10 @@ pub struct Recipe {
     pub sources: Vec<Source>,
     /// Single files of the root, over all else, by absolute path.
     pub files: BTreeMap<String, FileEntry>,
+    /// People who log in, by name.
+    pub users: BTreeMap<String, User>,
+    /// What starts at boot.
+    pub services: Services,
     /// Kernel, its modules and its command line.
     pub kernel: Kernel,
     /// What the firmware starts.
@@ -77,7 +81,7 @@ pub type Reason = At<String>;
 pub struct Packages {
     /// Files of packages; each pattern must match at least one.
     pub local: Vec<FilePattern>,
-    /// Packages whose maintainer scripts are known not to be needed, by package name.
+    /// Packages whose maintainer scripts are passed over, though not all of what they do is known, by package name.
     pub accept_scripts: BTreeMap<String, Reason>,
 }
 
@@ -145,6 +149,42 @@ pub enum Content {
     Symlink(String),
     /// A folder.
     Directory,
+}
+
+/// One entry of `[users]`: nobody has a password.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Where the recipe states it.
+    pub place: Place,
+    /// Number; a free one from 1000 on unless said.
+    pub uid: Option<u32>,
+    /// Number of the group of the same name; the user's own number or a free one unless said.
+    pub gid: Option<u32>,
+    /// Further groups, by name.
+    pub groups: Vec<String>,
+    /// Absolute path of the home folder, `/home/NAME` unless said.
+    pub home: Option<String>,
+    /// Absolute path of the shell, `/bin/bash` or else `/bin/sh` unless said.
+    pub shell: Option<String>,
+    /// Full name.
+    pub comment: Option<String>,
+    /// Files of public SSH keys, one key a line as in `authorized_keys`.
+    pub ssh_keys: Vec<LocalPath>,
+}
+
+/// `[services]`: units of systemd.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    /// Units that start at boot, besides those that packages enable; `ssh` stands for `ssh.service`.
+    pub enable: Vec<At<String>>,
+    /// Units that packages enable and that do not start at boot.
+    pub disable: Vec<At<String>>,
+    /// Units that nothing starts.
+    pub mask: Vec<At<String>>,
+    /// What the system boots into; what the packages say unless said.
+    pub default_target: Option<At<String>>,
+    /// Whether every unit is first enabled or disabled as presets say.
+    pub presets: bool,
 }
 
 /// `[kernel]`

@@ -42,6 +42,10 @@ macro_rules! recipe_types {
             source: Option<Vec<SourceTable>>,
             /// Single files of the root, by absolute path, over all else.
             files: Option<BTreeMap<String, FileValue>>,
+            /// People who log in, by name; nobody has a password.
+            users: Option<BTreeMap<String, UserTable>>,
+            /// What starts at boot.
+            services: Option<ServicesTable>,
             /// The kernel.
             kernel: Option<KernelTable>,
             /// What the firmware starts.
@@ -118,7 +122,7 @@ enum Mode {
 struct PackagesTable {
     /// Patterns of `.deb` files; `{arch}` is Debian's name of the architecture.
     local: Option<Vec<String>>,
-    /// Packages whose maintainer scripts are not needed, each with the reason.
+    /// Packages whose maintainer scripts are passed over, though not all of what they do is known; each with the reason.
     accept_scripts: Option<BTreeMap<String, String>>,
 }
 
@@ -162,6 +166,40 @@ struct FileTable {
     /// Numbers of user and group; `0:0` unless said.
     #[schemars(regex(pattern = r"^[0-9]+:[0-9]+$"))]
     owner: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct UserTable {
+    /// Number; a free one from 1000 on unless said.
+    uid: Option<u32>,
+    /// Number of the group of the same name.
+    gid: Option<u32>,
+    /// Further groups.
+    groups: Option<Vec<String>>,
+    /// Home folder; `/home/NAME` unless said.
+    home: Option<String>,
+    /// Shell; `/bin/bash` or else `/bin/sh` unless said.
+    shell: Option<String>,
+    /// Full name.
+    comment: Option<String>,
+    /// Files of public SSH keys, one key a line.
+    ssh_keys: Option<Vec<String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct ServicesTable {
+    /// Units that start at boot; `ssh` stands for `ssh.service`.
+    enable: Option<Vec<String>>,
+    /// Units that packages enable and that do not start at boot.
+    disable: Option<Vec<String>>,
+    /// Units that nothing starts.
+    mask: Option<Vec<String>>,
+    /// What the system boots into.
+    default_target: Option<String>,
+    /// Whether every unit is first enabled or disabled as presets say.
+    presets: Option<bool>,
 }
 
 #[derive(JsonSchema)]
@@ -340,7 +378,7 @@ mod tests {
         section.remove("targets");
 
         // One of each of what a recipe may have several of.
-        let text = "source = [{}]\nmount = [{}]\nfiles.\"/a\" = {}\n".to_owned();
+        let text = "source = [{}]\nmount = [{}]\nfiles.\"/a\" = {}\nusers.a = {}\n".to_owned();
         let document = Document { name: "example".into(), base: PathBuf::new(), text };
         let tree = Value::parse(&Arc::new(document)).unwrap();
         let known = known_keys(&tree);

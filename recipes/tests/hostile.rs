@@ -55,7 +55,8 @@ proptest! {
         key in prop::sample::select(vec![
             "name", "version", "targets", "inherit", "init", "init-args", "source-date", "hostname", "packages",
             "packages.local", "packages.accept-scripts", "packages.accept-scripts.foo", "source", "files", "files.'/a'",
-            "files.'/a'.mode", "files.'/a'.owner", "kernel", "kernel.local", "kernel.modules", "kernel.command-line",
+            "files.'/a'.mode", "files.'/a'.owner", "users", "users.a", "users.a.uid", "users.a.ssh-keys",
+            "services", "services.enable", "services.default-target", "kernel", "kernel.local", "kernel.modules", "kernel.command-line",
             "kernel.accept", "boot.stub", "verity.salt", "verity.fec-roots", "policy", "mount", "lockdown.relax",
             "disk.slots", "disk.root-size", "target", "target.qemu-x86_64", "profile", "profile.release.disk",
         ]),

@@ -5,6 +5,7 @@
 
 mod content;
 mod machine;
+mod people;
 mod rules;
 
 use crate::error::Problem;
@@ -66,6 +67,8 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
     let packages = content::packages(top.table("packages"));
     let sources = top.tables("source").into_iter().filter_map(content::source).collect();
     let files = content::files(&mut top);
+    let users = people::users(&mut top);
+    let services = people::services(top.table("services"));
     let kernel = machine::kernel(top.table("kernel"), choice);
     let boot = machine::boot(top.table("boot"));
     let firmware = machine::firmware(top.table("firmware"), choice);
@@ -106,6 +109,8 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
         packages,
         sources,
         files,
+        users,
+        services,
         kernel: kernel?,
         boot,
         firmware,
@@ -131,8 +136,6 @@ fn not_here(top: &mut Fields<'_>, scope: &Scope<'_>) {
             let _ = top.value("targets");
         }
     }
-    top.misplaced("users", "is not supported yet: put users into /etc/passwd and its kin through [files]");
-    top.misplaced("services", "is not supported yet: put the links that enable services into [files]");
     top.misplaced(
         "state",
         "is not supported yet: a writable partition comes with a later version; [[mount]] has tmpfs",

@@ -41,6 +41,35 @@ pub(crate) fn hostname(text: &str) -> Result<(), String> {
     Err("labels of a-z 0-9 - with dots between, 64 characters at most".to_owned())
 }
 
+/// A name that `useradd` takes.
+pub(crate) fn user_name(text: &str) -> Result<(), String> {
+    let first = |b: u8| b.is_ascii_lowercase() || b == b'_';
+    let rest = |b: u8| first(b) || b.is_ascii_digit() || b == b'-';
+    match text.bytes().next().is_some_and(first) && text.bytes().all(rest) && text.len() <= 32 {
+        true => Ok(()),
+        false => Err("1 to 32 of a-z 0-9 _ -, beginning with a letter or _".to_owned()),
+    }
+}
+
+/// A field of `/etc/passwd`.
+pub(crate) fn account_comment(text: &str) -> Result<(), String> {
+    match text.contains([':', '\n', '\0']) {
+        true => Err("one line without a colon".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// A unit's name, with or without `.service`.
+pub(crate) fn unit_name(text: &str) -> Result<(), String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
+    match (1..=255).contains(&text.len()) && text.bytes().all(plain) {
+        true => Ok(()),
+        false => {
+            Err("the name of a unit, such as `ssh`, `nftables.service` or `getty@tty1.service`".to_owned())
+        }
+    }
+}
+
 /// An absolute path inside the image, in its shortest form.
 pub(crate) fn image_path(text: &str) -> Result<(), String> {
     if text == "/" {
