@@ -181,11 +181,12 @@ if ! [ -e "$system" ]; then
 fi
 
 # 7. U-Boot's own verifier of FITs, which no package brings, from the source of Debian 12's u-boot-tools. Twice: as Debian
-# has it now, finding the signed nodes itself, and without the patches that brought this, going by hashed-nodes.
+# has it now, finding the signed nodes itself, and without the patches that brought this, going by hashed-nodes. The source
+# stays, for tests/u-boot/build.sh.
 u_boot=$cache/u-boot
-if ! [ -x "$u_boot/fit_check_sign" ] || ! [ -x "$u_boot/fit_check_sign-hashed-nodes" ]; then
+if ! compgen -G "$u_boot/source/u-boot_*.dsc" >/dev/null; then
   need_mirror
-  say "building U-Boot's fit_check_sign from Debian's source"
+  say "fetching the source of Debian 12's u-boot"
   work=$(mktemp -d)
   mkdir -p "$u_boot" "$work"/{state/lists/partial,cache/archives/partial}
   : >"$work/status"
@@ -195,10 +196,19 @@ if ! [ -x "$u_boot/fit_check_sign" ] || ! [ -x "$u_boot/fit_check_sign-hashed-no
     -o "Dir::State=$work/state" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root
   )
   apt-get "${source_options[@]}" update
+  rm -rf "$u_boot/source" "$u_boot/source.new"
+  mkdir "$u_boot/source.new"
+  (cd "$u_boot/source.new" && apt-get "${source_options[@]}" --download-only source u-boot >/dev/null)
+  mv "$u_boot/source.new" "$u_boot/source"
+  rm -rf "$work"
+fi
+if ! [ -x "$u_boot/fit_check_sign" ] || ! [ -x "$u_boot/fit_check_sign-hashed-nodes" ]; then
+  say "building U-Boot's fit_check_sign"
+  work=$(mktemp -d)
   (
     cd "$work"
-    apt-get "${source_options[@]}" source u-boot >/dev/null
-    cd u-boot-*/
+    dpkg-source --no-check -x "$u_boot"/source/u-boot_*.dsc source >/dev/null
+    cd source
     make -s tools-only_defconfig >/dev/null
     sed -i 's/^CONFIG_TOOLS_MKEFICAPSULE=y/# CONFIG_TOOLS_MKEFICAPSULE is not set/' .config
     make -s -j"$(nproc)" NO_SDL=1 tools-only >/dev/null

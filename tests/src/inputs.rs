@@ -93,6 +93,15 @@ pub fn arm64_kernels() -> &'static Path {
     })
 }
 
+/// The U-Boot of `tests/u-boot`, which wants its control device tree behind it. Built where it is not there yet.
+pub fn locked_u_boot() -> Vec<u8> {
+    let build = project().join("tests/u-boot/build.sh");
+    let output = Command::new(&build).stderr(Stdio::inherit()).output().expect("the script can be started");
+    assert!(output.status.success(), "{}: {}", build.display(), output.status);
+    let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end());
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 /// Release keys that stay, since a kernel trusts them: what `graven keys new` makes, and `modules.crt` with `modules.pem`.
 pub fn arm64_keys() -> PathBuf {
     arm64_kernels();

@@ -8,6 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use graven::run::{Machine, Platform};
+use graven_boot::fit::control::{Required, add_key};
+use graven_boot::fit::{Hash, Padding, SignatureAlgorithm};
+use graven_boot::u_boot::inspect;
 use graven_handoff::Code;
 use graven_tests::attacker::{self, ATTACKER};
 use graven_tests::emulated::Emulated;
@@ -15,7 +18,7 @@ use graven_tests::fit::{self, FIT_FILE, Kernel, certificate};
 use graven_tests::forge::{Forgery, signer_of};
 use graven_tests::guest::{BOOT, Guest};
 use graven_tests::oracle::ask;
-use graven_tests::refusal::{Stop, assert_stopped};
+use graven_tests::refusal::{Stop, UP, assert_stopped};
 use graven_tests::{image, inputs};
 
 /// What a line must have to lead the kernel past stage0, to the attacker's disk.
@@ -136,4 +139,47 @@ fn a_line_signed_again_that_skips_stage0_finds_no_disk_and_is_refused_by_verify(
     let log = assert_stopped(&machine(forgery.path()), Stop::Kernel("VFS: Unable to mount root fs"));
     assert!(!log.contains(ATTACKER) && !log.contains("graven: stage0"), "{log}");
     assert!(link(forgery.path(), "command-line").starts_with("BAD"));
+}
+
+/// The U-Boot of `tests/u-boot` with the machine's tree and the FIT's key behind it.
+fn locked_u_boot(folder: &Path) -> PathBuf {
+    let tree = folder.join("virt.dtb");
+    fit::describe_machine(&tree);
+    let key = certificate(&inputs::arm64_keys(), "fit");
+    let algorithm = SignatureAlgorithm::of(key.public_key(), Hash::Sha256, Padding::Pkcs1).unwrap();
+    let tree = add_key(&fs::read(tree).unwrap(), &key, "fit", algorithm, Required::Configuration).unwrap();
+    let file = folder.join("u-boot.bin");
+    fs::write(&file, [inputs::locked_u_boot(), tree].concat()).unwrap();
+    file
+}
+
+#[test]
+fn a_u_boot_by_the_book_takes_no_environment_no_key_and_no_strangers_fit() {
+    let folder = image::folder();
+    let u_boot = locked_u_boot(folder.path());
+    let found = inspect(&fs::read(&u_boot).unwrap(), Some(&certificate(&inputs::arm64_keys(), "fit")));
+    assert_eq!((found.refusals, found.open), (Vec::new(), Vec::new()));
+
+    let disk = fit::minimal(Kernel::Base).join("disk.img");
+    let flash = environment(folder.path(), &format!("{LEADS_AWAY} ipe.enforce=0"));
+    let flash = format!("if=pflash,unit=1,format=raw,file={}", flash.display());
+    let machine = |disk: &Path| Machine::new(disk).platform(Platform::Virt).own_u_boot(&u_boot);
+    let mut guest = Guest::start(&machine(&disk).arguments(["-drive", &flash]));
+    // Whoever presses keys from the beginning gets no prompt.
+    for _ in 0..20 {
+        guest.console.send_line("\x03");
+    }
+    guest.expect(UP, BOOT);
+    let log = guest.stop();
+    assert!(log.contains("sha256,rsa2048:fit+ OK") && !log.contains("=> "), "{log}");
+
+    // A FIT that was changed ends in a reset, not at a prompt.
+    let forgery = Forgery::of(fit::minimal(Kernel::Base));
+    let mut changed = forgery.esp_file(FIT_FILE);
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    forgery.put_esp_file(FIT_FILE, &changed);
+    let mut guest = Guest::start(&machine(forgery.path()));
+    let log = guest.expect_end(BOOT);
+    assert!(!log.contains("Linux version") && !log.contains("=> "), "{log}");
 }

@@ -46,6 +46,8 @@ enum Firmware {
     Uefi(Option<Enrolment>),
     /// With this key required; without, it takes any FIT.
     UBoot(Option<Box<Certificate>>),
+    /// This file, which has its control device tree and its keys with it.
+    OwnUBoot(PathBuf),
 }
 
 /// A machine that boots an image: UEFI Secure Boot capable firmware, disks on a bus of choice, serial console, no network.
@@ -99,6 +101,13 @@ impl Machine {
     #[must_use]
     pub fn u_boot(mut self, key: Option<Certificate>) -> Self {
         self.firmware = Firmware::UBoot(key.map(Box::new));
+        self
+    }
+
+    /// A U-Boot of one's own instead, which has its control device tree behind it.
+    #[must_use]
+    pub fn own_u_boot(mut self, file: impl Into<PathBuf>) -> Self {
+        self.firmware = Firmware::OwnUBoot(file.into());
         self
     }
 
@@ -197,6 +206,9 @@ impl Machine {
             }
             Firmware::UBoot(_) => {
                 command.arg("-bios").arg(u_boot::program()?);
+            }
+            Firmware::OwnUBoot(file) => {
+                command.arg("-bios").arg(file);
             }
         }
         for (number, disk) in std::iter::once(&self.image).chain(&self.more_disks).enumerate() {

@@ -1,0 +1,89 @@
+//! The same arm64 UKI under U-Boot's UEFI, Secure Boot keys set at its prompt: which links hold there, in the kernel's words.
+#![cfg(feature = "full")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use graven::deliver::DISK;
+use graven::run::{Machine, Platform};
+use graven_tests::guest::{BOOT, COMMAND, Guest};
+use graven_tests::oracle::ask;
+use graven_tests::refusal::UP;
+use graven_tests::{image, inputs};
+
+/// Debian's, whose UEFI knows Secure Boot.
+const U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
+const PROMPT: &str = "=> ";
+/// Namespaces of the variables: EFI_GLOBAL_VARIABLE, and that of db.
+const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+const SECURITY: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
+
+/// A FAT disk with the enrolment files of these keys.
+fn enrolment_disk(folder: &Path, keys: &Path) -> PathBuf {
+    let disk = folder.join("keys.img");
+    let name = disk.display().to_string();
+    std::fs::File::create(&disk).unwrap().set_len(8 << 20).unwrap();
+    let made = ask("mkfs.fat", ["-F", "12", &name]);
+    assert!(made.good, "{}", made.text);
+    for file in ["PK.auth", "KEK.auth", "db.auth"] {
+        let source = keys.join(file).display().to_string();
+        let copied = ask("mcopy", ["-i", &name, &source, &format!("::/{file}")]);
+        assert!(copied.good, "{}", copied.text);
+    }
+    disk
+}
+
+/// U-Boot at its prompt, with these keys enrolled.
+fn at_the_prompt(folder: &Path, image: &Path, keys: &Path) -> Guest {
+    let machine = Machine::new(image.join(DISK)).platform(Platform::Virt).own_u_boot(U_BOOT);
+    let mut guest = Guest::start(&machine.disk(enrolment_disk(folder, keys)));
+    guest.expect("Hit any key to stop autoboot", BOOT);
+    guest.console.send_line("");
+    guest.expect(PROMPT, COMMAND);
+    command(&mut guest, "virtio scan");
+    for (name, namespace) in [("db", SECURITY), ("KEK", GLOBAL), ("PK", GLOBAL)] {
+        let loaded = command(&mut guest, &format!("load virtio 1 ${{scriptaddr}} {name}.auth"));
+        assert!(loaded.contains("bytes read"), "{loaded}");
+        let set =
+            format!("setenv -e -nv -bs -rt -at -guid {namespace} -i ${{fileaddr}}:${{filesize}} {name}");
+        let said = command(&mut guest, &set);
+        assert!(!said.contains("ailed") && !said.contains("rror"), "{set}: {said}");
+    }
+    guest
+}
+
+/// Types a command and answers what it said.
+fn command(guest: &mut Guest, line: &str) -> String {
+    guest.console.send_line(line);
+    guest.expect(PROMPT, Duration::from_secs(120))
+}
+
+/// Starts the boot artefact of the first disk's ESP.
+fn start(guest: &mut Guest) {
+    let loaded = command(guest, "load virtio 0:1 ${kernel_addr_r} efi/boot/bootaa64.efi");
+    assert!(loaded.contains("bytes read"), "{loaded}");
+    guest.console.send_line("bootefi ${kernel_addr_r} ${fdtcontroladdr}");
+}
+
+#[test]
+fn a_uki_boots_enforced_under_u_boots_uefi_with_the_certificate_from_its_db() {
+    let folder = image::folder();
+    let mut guest = at_the_prompt(folder.path(), image::minimal_arm64(), image::keys());
+    start(&mut guest);
+    guest.expect(UP, BOOT);
+    let log = guest.stop();
+    eprintln!("{log}");
+    assert!(log.contains("Secure boot enabled") || log.contains("Secure Boot"), "{log}");
+}
+
+#[test]
+fn u_boots_uefi_starts_no_uki_of_a_stranger() {
+    let folder = image::folder();
+    let mut guest = at_the_prompt(folder.path(), image::minimal_arm64(), image::strangers_keys());
+    start(&mut guest);
+    let said = guest.expect(PROMPT, BOOT);
+    eprintln!("{said}");
+    assert!(said.contains("not authenticated") || said.contains("Loading image failed"), "{said}");
+    let _ = inputs::project();
+}
