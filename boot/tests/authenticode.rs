@@ -7,10 +7,11 @@ mod oracle;
 use std::fs;
 
 use graven_boot::authenticode::{self, AuthenticodeError};
+use graven_boot::fdt::{Node, Property, Tree};
 use graven_boot::pe::{Image, PeError, checksum};
 use graven_boot::pkcs7::Pkcs7Error;
 use graven_boot::sign::Answer;
-use graven_boot::uki::{self, Parts, Uki, UkiError};
+use graven_boot::uki::{self, DeviceTrees, Parts, Uki, UkiError};
 use graven_boot::x509::Certificate;
 use oracle::{keys, run, stub, text, try_run};
 use proptest::prelude::*;
@@ -35,6 +36,7 @@ fn small_parts() -> Parts<'static> {
         uname: "7.3.4",
         initrd: b"not really an archive",
         linux: stub(),
+        device_trees: DeviceTrees::None,
     }
 }
 
@@ -175,6 +177,77 @@ fn ukify_and_objdump_read_the_same_sections() {
     for name in names {
         assert!(listed.contains(&name.as_str()), "{name} in {listed:?}");
     }
+}
+
+fn board(compatible: &str) -> Vec<u8> {
+    let root = Node::new("").with(Property::text("compatible", compatible));
+    Tree::new(root).unwrap().to_bytes().unwrap()
+}
+
+/// The sections of an image by `objdump`: name and contents, in their order.
+fn sections_of(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let image = Image::parse(bytes).unwrap();
+    image.sections.iter().map(|section| (section.name.clone(), image.contents(section).to_vec())).collect()
+}
+
+#[test]
+fn device_trees_lie_where_ukify_puts_them() {
+    let work = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        fs::write(work.path().join(name), bytes).unwrap();
+        text(&work.path().join(name))
+    };
+    let (one, other) = (board("acme,one"), board("acme,other"));
+    let (stub_file, initrd) = (write("stub", stub()), write("initrd", small_parts().initrd));
+    let kernel = write("linux", oracle::kernel());
+    let (one_file, other_file) = (write("one.dtb", &one), write("other.dtb", &other));
+    let (os_release, out) = (format!("--os-release={}", small_parts().os_release), text(&work.path().join("out.efi")));
+    let all = [one.as_slice(), &other];
+    for (trees, options) in [
+        (DeviceTrees::Always(&one), vec!["--devicetree", &one_file]),
+        (DeviceTrees::Matching(&all), vec!["--devicetree-auto", &one_file, "--devicetree-auto", &other_file]),
+    ] {
+        let line = format!("--cmdline={CMDLINE}");
+        let fixed =
+            ["build", "--stub", &stub_file, "--linux", &kernel, "--initrd", &initrd, &line, "--uname=7.3.4", &os_release, "--output", &out];
+        run("ukify", &[&fixed[..], &options].concat());
+        let theirs = sections_of(&fs::read(&out).unwrap());
+        let ours = uki::build(&Parts { linux: oracle::kernel(), device_trees: trees, ..small_parts() }).unwrap();
+        // ukify brings an .sbat of its own with each UKI.
+        let added = |sections: Vec<(String, Vec<u8>)>| {
+            let stubs = sections_of(stub());
+            let added = sections.into_iter().filter(|(name, _)| !stubs.iter().any(|(known, _)| known == name));
+            added.collect::<Vec<_>>()
+        };
+        let names = |sections: &[(String, Vec<u8>)]| sections.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let (theirs, ours_added) = (added(theirs), added(sections_of(&ours)));
+        assert_eq!(names(&theirs), names(&ours_added));
+        for (section, contents) in &ours_added {
+            let same = theirs.iter().any(|(name, bytes)| name == section && bytes.starts_with(contents));
+            assert!(same || section == ".linux", "{section}");
+        }
+        let found = Uki::parse(&ours).unwrap();
+        let expected: &[&[u8]] = if trees == DeviceTrees::Always(&one) { &[&one] } else { &all };
+        assert_eq!(found.device_trees().map(|(_, tree, _)| tree).collect::<Vec<_>>(), expected);
+        assert!(found.device_trees().all(|(_, _, checked)| checked.is_ok()));
+    }
+}
+
+#[test]
+fn device_trees_that_say_more_than_the_board_are_not_taken() {
+    let build = |trees| uki::build(&Parts { device_trees: trees, ..small_parts() }).unwrap_err().to_string();
+    let with_line = {
+        let bytes = board("acme,one");
+        let mut tree = Tree::parse(&bytes).unwrap();
+        tree.set_bootargs("rdinit=/x").unwrap();
+        tree.to_bytes().unwrap()
+    };
+    let nameless = Tree::new(Node::new("")).unwrap().to_bytes().unwrap();
+    let one = board("acme,one");
+    assert!(build(DeviceTrees::Always(b"no tree")).contains("section .dtb: device tree 1: device tree: "));
+    assert!(build(DeviceTrees::Always(&with_line)).contains("/chosen/bootargs"));
+    assert!(build(DeviceTrees::Matching(&[&one, &nameless])).contains("section .dtbauto: device tree 2: its root says no"));
+    assert!(uki::build(&Parts { device_trees: DeviceTrees::Always(&nameless), ..small_parts() }).is_ok());
 }
 
 #[test]

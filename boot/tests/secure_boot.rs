@@ -96,6 +96,7 @@ fn signed_uki(work: &Path) -> Vec<u8> {
         uname: "7.3.4",
         initrd: &initrd,
         linux: oracle::kernel(),
+        device_trees: uki::DeviceTrees::None,
     };
     let unsigned = uki::build(&parts).unwrap();
     let Answer::Signed(image) = authenticode::sign(&unsigned, &keys().signer("db")).unwrap() else {

@@ -145,6 +145,11 @@ pub fn deliver(
             sha256: sha256_hex(&boot.bytes),
             authenticode: boot.authenticode.map(|digest| hex(&digest)),
             kernel_sha256: sha256_hex(&kernel.image),
+            device_trees_sha256: match recipe.target.boot_chain {
+                BootChain::Uki => plan.device_trees.iter().map(|tree| sha256_hex(&tree.bytes)).collect(),
+                // The FIT's carry the command line, and are listed by none of its inputs' digests.
+                BootChain::Fit => Vec::new(),
+            },
             stub_sha256: stub.as_deref().map(sha256_hex),
         },
         initramfs: InitramfsEntry::list(&boot.initramfs),

@@ -37,7 +37,7 @@ pub struct Plan {
     pub kernel: KernelFiles,
     /// systemd's EFI stub, for a UKI.
     pub stub: Option<Vec<u8>>,
-    /// The board's device trees, for a FIT.
+    /// The board's device trees, for a FIT or for a UKI that has them in a section.
     pub device_trees: Vec<DeviceTree>,
     /// The board's firmware, where its disk carries it.
     pub firmware: Vec<Firmware>,
@@ -144,7 +144,8 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     }
     plan.inputs.extend(plan.kernel.inputs.iter().cloned());
     plan.inputs.extend(stub_input);
-    if plan.recipe.target.boot_chain == BootChain::Fit {
+    let target = &plan.recipe.target;
+    if target.boot_chain == BootChain::Fit || target.device_tree_section.is_some() {
         for (tree, input) in device_trees(&plan.recipe, &plan.kernel)? {
             plan.device_trees.push(tree);
             plan.inputs.extend(input);
@@ -280,8 +281,12 @@ fn device_trees(recipe: &Recipe, kernel: &KernelFiles) -> Result<Vec<(DeviceTree
         }
     }
     if trees.is_empty() {
+        let why = match recipe.target.boot_chain {
+            BootChain::Fit => "boots a FIT, whose command line travels in a device tree",
+            BootChain::Uki => "boots a UKI with a device tree in it",
+        };
         return Err(Error::Limit(format!(
-            "target {} boots a FIT, whose command line travels in a device tree: [boot] device-trees = [\"board.dtb\"]",
+            "target {} {why}: [boot] device-trees = [\"board.dtb\"]",
             recipe.target.name
         )));
     }

@@ -2,7 +2,7 @@
 
 use crate::arch::Arch;
 use crate::target::{
-    Blob, BlobPartition, BootChain, CommandLineLimit, DiskRules, Drivers, ModuleName, Proof, SECTOR_BYTES,
+    Blob, BlobPartition, BootChain, CommandLineLimit, DeviceTreeSection, DiskRules, Drivers, ModuleName, Proof, SECTOR_BYTES,
     Target,
 };
 use serde::Deserialize;
@@ -123,6 +123,7 @@ struct BoardFile {
     /// Nor is this: a child was not tried because its parent was.
     proved: Option<Proof>,
     device_trees: Option<Vec<String>>,
+    device_tree_section: Option<DeviceTreeSection>,
     kernel_address: Option<u64>,
     #[serde(default)]
     command_line: CommandLineSection,
@@ -181,6 +182,7 @@ impl BoardFile {
             consoles: self.consoles.or(parent.consoles),
             proved: self.proved,
             device_trees: self.device_trees.or(parent.device_trees),
+            device_tree_section: self.device_tree_section.or(parent.device_tree_section),
             kernel_address: self.kernel_address.or(parent.kernel_address),
             command_line: CommandLineSection {
                 limit: self.command_line.limit.or(parent.command_line.limit),
@@ -235,6 +237,8 @@ impl BoardFile {
                 optional: module_names(self.drivers.optional).map_err(invalid)?,
             },
             device_trees: device_trees(self.device_trees).map_err(invalid)?,
+            // A FIT has them anyway; a child can be one.
+            device_tree_section: self.device_tree_section.filter(|_| boot_chain == BootChain::Uki),
             disk: disk_rules(self.disk).map_err(invalid)?,
             proved: self.proved.unwrap_or(Proof::Untried),
             name: self.name,

@@ -30,6 +30,8 @@ pub struct Target {
     /// The board's device trees, as the kernel names them below its folder `dtb`: `rockchip/rk3568-nanopi-r5s.dtb`.
     /// Empty where the firmware brings what the kernel needs.
     pub device_trees: Vec<String>,
+    /// Where a UKI has them, for a firmware whose own is not to be used; UKI alone.
+    pub device_tree_section: Option<DeviceTreeSection>,
     /// What the partition table must leave alone.
     pub disk: DiskRules,
     /// How far images for this target were tried.
@@ -44,6 +46,16 @@ pub enum BootChain {
     Uki,
     /// A flattened image tree with a configuration signature, started by U-Boot.
     Fit,
+}
+
+/// A UKI's section for device trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceTreeSection {
+    /// One, whatever the firmware says that the machine is.
+    Dtb,
+    /// Several, of which systemd-stub picks by the `compatible` of the firmware's own; where none fits, that is used.
+    Dtbauto,
 }
 
 /// Limits of the kernel command line.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail here")]
 
-use graven_targets::{Arch, BootChain, Proof, Target, TargetError};
+use graven_targets::{Arch, BootChain, DeviceTreeSection, Proof, Target, TargetError};
 use std::path::Path;
 
 fn written(files: &[(&str, &str)]) -> Result<(Target, usize), String> {
@@ -71,6 +71,19 @@ fn boards_name_what_their_firmware_needs() {
     let (child, _) =
         written(&[("spi.toml", "name = 'spi'\ninherit = 'espressobin'\n[disk]\nblobs = []\n")]).unwrap();
     assert_eq!((child.disk.blobs.as_slice(), child.consoles), (&[][..], board.consoles));
+}
+
+#[test]
+fn a_uki_board_says_where_its_device_trees_go() {
+    let child = |more: &str| {
+        let text = format!("name = 'own'\ninherit = 'espressobin'\n{more}");
+        written(&[("own.toml", &text)]).map(|(target, _)| target.device_tree_section)
+    };
+    assert_eq!(child(""), Ok(None));
+    assert_eq!(child("device-tree-section = 'dtb'\n"), Ok(Some(DeviceTreeSection::Dtb)));
+    assert_eq!(child("device-tree-section = 'dtbauto'\n"), Ok(Some(DeviceTreeSection::Dtbauto)));
+    assert_eq!(child("device-tree-section = 'dtb'\nboot-chain = 'fit'\nkernel-address = 0x4000000\n"), Ok(None));
+    assert!(child("device-tree-section = 'fdt'\n").unwrap_err().contains("expected `dtb` or `dtbauto`"));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
-use super::UkiError;
+use super::{DeviceTreeProblem, UkiError};
+use crate::fdt::Tree;
 use crate::pe::{Headers, Image, PeError, SectionHeader, set_checksum};
 
 /// What a UKI is made of.
@@ -21,12 +22,38 @@ pub struct Parts<'a> {
     pub initrd: &'a [u8],
     /// The kernel: a PE image with EFI stub.
     pub linux: &'a [u8],
+    /// The board's device trees, where the firmware's is not to be used.
+    pub device_trees: DeviceTrees<'a>,
+}
+
+/// Device trees that systemd-stub hands to the kernel in place of the firmware's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceTrees<'a> {
+    /// The firmware's is used.
+    #[default]
+    None,
+    /// `.dtb`: this one, whatever the machine is.
+    Always(&'a [u8]),
+    /// `.dtbauto`: the first of these whose `compatible` is the firmware's, which the firmware must bring; where none is,
+    /// the firmware's own.
+    Matching(&'a [&'a [u8]]),
+}
+
+impl<'a> DeviceTrees<'a> {
+    /// Name of the section, and each one's contents.
+    fn sections(self) -> (&'static str, Vec<&'a [u8]>) {
+        match self {
+            Self::None => (DTB, Vec::new()),
+            Self::Always(tree) => (DTB, vec![tree]),
+            Self::Matching(trees) => (DTBAUTO, trees.to_vec()),
+        }
+    }
 }
 
 /// Makes an unsigned UKI. The same parts give the same bytes.
 ///
-/// The sections follow the stub's in the order .osrel .cmdline .uname .initrd .linux. `.linux` comes last and is as large
-/// in memory as the kernel's own SizeOfImage says, since newer stubs start the kernel in place.
+/// The sections follow the stub's in the order .osrel .cmdline .dtb .dtbauto .uname .initrd .linux. `.linux` comes last and is
+/// as large in memory as the kernel's own SizeOfImage says, since newer stubs start the kernel in place.
 pub fn build(parts: &Parts<'_>) -> Result<Vec<u8>, UkiError> {
     if let Some(offset) = parts.cmdline.bytes().position(|byte| byte.is_ascii_control()) {
         return Err(UkiError::ControlCharacter { offset });
@@ -38,16 +65,36 @@ pub fn build(parts: &Parts<'_>) -> Result<Vec<u8>, UkiError> {
         return Err(UkiError::Machine { stub: stub_machine, kernel: kernel_machine });
     }
 
-    let sections = [
+    let mut sections = vec![
         NewSection::data(".osrel", parts.os_release.as_bytes()),
         NewSection::data(".cmdline", parts.cmdline.as_bytes()),
+    ];
+    let (section, trees) = parts.device_trees.sections();
+    for (number, tree) in (1..).zip(trees) {
+        check_device_tree(section, tree)
+            .map_err(|reason| UkiError::DeviceTree { section, number, reason })?;
+        sections.push(NewSection::data(section, tree));
+    }
+    sections.extend([
         NewSection::data(".uname", parts.uname.as_bytes()),
         NewSection::data(".initrd", parts.initrd),
         NewSection::kernel(parts.linux, kernel.optional.image_size.get()),
-    ];
+    ]);
     let mut image = assemble(&stub, &sections)?;
     set_checksum(&mut image).map_err(|source| UkiError::Pe { part: "UKI", source })?;
     Ok(image)
+}
+
+/// What a device tree in this section must be.
+pub(super) fn check_device_tree(section: &str, bytes: &[u8]) -> Result<(), DeviceTreeProblem> {
+    let tree = Tree::parse(bytes)?;
+    if section == DTBAUTO && tree.root().texts("compatible").is_none() {
+        return Err(DeviceTreeProblem::NoCompatible);
+    }
+    match tree.node("/chosen").and_then(|chosen| chosen.property("bootargs")) {
+        Some(_) => Err(DeviceTreeProblem::Bootargs),
+        None => Ok(()),
+    }
 }
 
 /// A section to be added.
@@ -186,7 +233,11 @@ fn padded_name(name: &str) -> [u8; 8] {
 /// What systemd's tools look for in `.sdmagic`.
 const STUB_MAGIC: &[u8] = b"#### LoaderInfo: systemd-stub ";
 /// Sections that are the builder's to add.
-const OURS: [&str; 5] = [".osrel", ".cmdline", ".uname", ".initrd", ".linux"];
+const OURS: [&str; 7] = [".osrel", ".cmdline", DTB, DTBAUTO, ".uname", ".initrd", ".linux"];
+/// A device tree for whatever machine it is.
+pub(super) const DTB: &str = ".dtb";
+/// One of several device trees, of which the stub picks by the machine.
+pub(super) const DTBAUTO: &str = ".dtbauto";
 /// IMAGE_SCN_CNT_CODE.
 const CNT_CODE: u32 = 0x20;
 /// IMAGE_SCN_CNT_INITIALIZED_DATA.

@@ -7,11 +7,12 @@
 mod build;
 mod read;
 
-pub use build::{Parts, build};
+pub use build::{DeviceTrees, Parts, build};
 pub use read::Uki;
 
 use thiserror::Error;
 
+use crate::fdt::FdtError;
 use crate::pe::PeError;
 
 /// Why no UKI was made, or bytes are none.
@@ -64,6 +65,16 @@ pub enum UkiError {
         /// Offset in the line.
         offset: usize,
     },
+    /// A device tree that the stub or the kernel could not use, or that says what only the command line may.
+    #[error("section {section}: device tree {number}: {reason}")]
+    DeviceTree {
+        /// `.dtb` or `.dtbauto`.
+        section: &'static str,
+        /// Which of that section, from 1.
+        number: usize,
+        /// What is wrong.
+        reason: DeviceTreeProblem,
+    },
     /// The image would not fit its 32-bit fields.
     #[error("the image would be {length} bytes in memory, a PE image holds less than 4 GiB")]
     TooLong {
@@ -107,4 +118,19 @@ pub enum UkiError {
         /// First byte that is no text.
         offset: usize,
     },
+}
+
+/// What is wrong with a device tree of a UKI.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DeviceTreeProblem {
+    /// It is none.
+    #[error(transparent)]
+    Fdt(#[from] FdtError),
+    /// The stub picks by the root's `compatible`.
+    #[error("its root says no `compatible`, by which the stub would pick it")]
+    NoCompatible,
+    /// The command line has a section of its own.
+    #[error("it has a command line in /chosen/bootargs; expected none beside .cmdline")]
+    Bootargs,
 }

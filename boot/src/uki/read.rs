@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::UkiError;
+use super::build::{DTB, DTBAUTO, check_device_tree};
+use super::{DeviceTreeProblem, UkiError};
 use crate::pe::{Image, Section};
 
 /// A UKI whose layout has been checked: each part occurs once, nothing overlaps in file or memory, and no profile can
@@ -73,6 +74,16 @@ impl<'a> Uki<'a> {
         self.text(".osrel")
     }
 
+    /// The device trees that the stub would hand to the kernel in place of the firmware's, in the order of the table: name of
+    /// the section, contents, and what is wrong with them.
+    pub fn device_trees(&self) -> impl Iterator<Item = (&str, &'a [u8], Result<(), DeviceTreeProblem>)> {
+        let sections = self.image.sections.iter().filter(|section| [DTB, DTBAUTO].contains(&section.name.as_str()));
+        sections.map(|section| {
+            let contents = self.image.contents(section);
+            (section.name.as_str(), contents, check_device_tree(&section.name, contents))
+        })
+    }
+
     fn text(&self, name: &'static str) -> Result<&'a str, UkiError> {
         let contents = self.section(name).ok_or(UkiError::Missing { name })?;
         std::str::from_utf8(contents).map_err(|error| UkiError::Text { name, offset: error.valid_up_to() })
@@ -109,4 +120,4 @@ fn refuse_overlap_in_memory(image: &Image<'_>) -> Result<(), UkiError> {
 }
 
 /// Sections of which the stub picks one by hardware.
-const MAY_REPEAT: [&str; 2] = [".dtbauto", ".efifw"];
+const MAY_REPEAT: [&str; 2] = [DTBAUTO, ".efifw"];

@@ -1,8 +1,10 @@
 //! The boot artefact of a UEFI: systemd's stub with kernel, initramfs and command line.
 
 use graven_boot::sign::Answer;
-use graven_boot::{authenticode, uki};
+use graven_boot::uki::{self, DeviceTrees};
+use graven_boot::authenticode;
 use graven_recipe::Recipe;
+use graven_targets::DeviceTreeSection;
 
 use super::link_error;
 use crate::assemble::Rootfs;
@@ -20,6 +22,7 @@ pub(super) fn make(
     signers: &Signers,
 ) -> Result<Station<Vec<u8>>> {
     let stub = inputs.stub.as_deref().ok_or_else(|| Error::Link("a UKI without its stub".into()))?;
+    let trees: Vec<&[u8]> = inputs.device_trees.iter().map(|tree| tree.bytes.as_slice()).collect();
     let unsigned = uki::build(&uki::Parts {
         stub,
         os_release: &os_release(&inputs.recipe),
@@ -27,11 +30,30 @@ pub(super) fn make(
         uname: &rootfs.kernel.image.release,
         initrd: initramfs,
         linux: &inputs.kernel.image,
+        device_trees: device_trees(inputs, &trees)?,
     })
     .map_err(link_error)?;
     Ok(match authenticode::sign(&unsigned, &*signers.boot)? {
         Answer::Pending(request) => Station::Pending(vec![request]),
         Answer::Signed(bytes) => Station::Done(bytes),
+    })
+}
+
+/// The board's device trees, in the section that the board file wants.
+fn device_trees<'a>(inputs: &Plan, trees: &'a [&'a [u8]]) -> Result<DeviceTrees<'a>> {
+    let target = &inputs.recipe.target;
+    Ok(match (target.device_tree_section, trees) {
+        (None, _) => DeviceTrees::None,
+        (Some(DeviceTreeSection::Dtb), [one]) => DeviceTrees::Always(one),
+        (Some(DeviceTreeSection::Dtb), several) => {
+            return Err(Error::Limit(format!(
+                "target {} has {} device trees for one section .dtb: say with [boot] device-trees which it is, or let the \
+                 board file say device-tree-section = \"dtbauto\"",
+                target.name,
+                several.len()
+            )));
+        }
+        (Some(DeviceTreeSection::Dtbauto), several) => DeviceTrees::Matching(several),
     })
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use graven_boot::authenticode;
+use graven_boot::fdt::Tree;
 use graven_boot::pkcs7::SignedData;
+use graven_boot::uki::Uki;
 use graven_handoff::{self as handoff, VerityDevices, hex};
 use graven_image::tree::Kind;
 use graven_targets::BootChain;
@@ -90,6 +92,8 @@ pub struct BootSummary {
     pub signatures: Vec<SignatureSummary>,
     /// PE sections of a UKI, or images of a FIT: name and bytes.
     pub sections: Vec<(String, usize)>,
+    /// Device trees of a UKI, in the order of its sections.
+    pub device_trees: Vec<DeviceTreeSummary>,
     /// `uname -r`.
     pub kernel_release: String,
     /// SHA-256 of the kernel.
@@ -100,6 +104,17 @@ pub struct BootSummary {
     pub description: Option<String>,
     /// os-release of a UKI: keys and values.
     pub os_release: BTreeMap<String, String>,
+}
+
+/// A device tree in a UKI.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceTreeSummary {
+    /// `.dtb` or `.dtbauto`.
+    pub section: String,
+    /// The machines that it is for, as its root names them.
+    pub compatible: Vec<String>,
+    /// SHA-256 of the tree.
+    pub sha256: String,
 }
 
 /// One Authenticode signature.
@@ -200,6 +215,7 @@ pub fn inspect(contents: &Contents) -> Result<Summary, ContentsError> {
                 .map(|image| hex::encode(&authenticode::digest(&image))),
             signatures: signatures(&boot.bytes),
             sections: boot.sections.clone(),
+            device_trees: device_trees(&boot.bytes),
             kernel_release: shown(&boot.uname),
             kernel_sha256: sha256_hex(&boot.kernel),
             stage0_sha256: sha256_hex(&contents_of(&boot.initramfs, handoff::initramfs::INIT)),
@@ -226,6 +242,20 @@ pub fn inspect(contents: &Contents) -> Result<Summary, ContentsError> {
             table,
         },
     })
+}
+
+fn device_trees(bytes: &[u8]) -> Vec<DeviceTreeSummary> {
+    let uki = Uki::parse(bytes).ok();
+    let trees = uki.iter().flat_map(Uki::device_trees).map(|(section, bytes, _)| {
+        let tree = Tree::parse(bytes).ok();
+        let compatible = tree.as_ref().and_then(|tree| tree.root().texts("compatible")).unwrap_or_default();
+        DeviceTreeSummary {
+            section: section.to_owned(),
+            compatible: compatible.into_iter().map(shown).collect(),
+            sha256: sha256_hex(bytes),
+        }
+    });
+    trees.collect()
 }
 
 /// Text without control characters other than newlines: it goes to a terminal.
@@ -297,6 +327,9 @@ impl fmt::Display for Summary {
         let sections: Vec<String> =
             boot.sections.iter().map(|(name, size)| format!("{} {size}", shown(name))).collect();
         writeln!(f, "  made of       {}", sections.join(", "))?;
+        for tree in &boot.device_trees {
+            writeln!(f, "  device tree   {} for {} (sha256:{})", tree.section, tree.compatible.join(", "), tree.sha256)?;
+        }
         writeln!(f, "\nCommand line ({} bytes)", self.command_line_bytes)?;
         for word in &self.command_line {
             writeln!(f, "  {}", shown(word))?;

@@ -212,6 +212,9 @@ pub struct Boot {
     pub authenticode: Option<String>,
     /// SHA-256 of the kernel inside.
     pub kernel_sha256: String,
+    /// SHA-256 of each device tree of a UKI, in the order of its sections.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_trees_sha256: Vec<String>,
     /// SHA-256 of the stub that a UKI was built on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stub_sha256: Option<String>,

@@ -96,6 +96,7 @@ impl BootParts {
             uname: &self.uname,
             initrd: &initrd,
             linux: &self.kernel,
+            device_trees: uki::DeviceTrees::None,
         };
         uki::build(&parts).expect("the parts make a UKI")
     }

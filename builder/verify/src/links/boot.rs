@@ -189,7 +189,11 @@ const STUB: [&str; 16] = [
     ".rel",
 ];
 
-/// A systemd-stub with exactly five sections more; anything that the stub would take besides is named.
+/// Sections that a UKI of ours has where its board wants them.
+const DEVICE_TREES: [&str; 2] = [".dtb", ".dtbauto"];
+
+/// A systemd-stub with exactly five sections more, and the board's device trees where they are whole; anything that the
+/// stub would take besides is named.
 fn uki_artefact<'a>(bytes: &'a [u8], layout: Option<&Layout>, report: &mut Report) -> Option<Artefact<'a>> {
     let uki = match Uki::parse(bytes) {
         Ok(uki) => uki,
@@ -202,11 +206,17 @@ fn uki_artefact<'a>(bytes: &'a [u8], layout: Option<&Layout>, report: &mut Repor
     for name in OURS.iter().filter(|name| uki.section(name).is_none()) {
         problems.push(format!("section {name} is missing"));
     }
+    let mut trees = 0usize;
+    for (section, _, checked) in uki.device_trees() {
+        trees = trees.saturating_add(1);
+        if let Err(problem) = checked {
+            problems.push(format!("section {section}: a devicetree for the kernel: {}", explain(&problem)));
+        }
+    }
     for section in uki.sections() {
         let name = section.name.as_str();
-        if !OURS.contains(&name) && !STUB.contains(&name) {
+        if !OURS.contains(&name) && !STUB.contains(&name) && !DEVICE_TREES.contains(&name) {
             let what = match name {
-                ".dtb" | ".dtbauto" => "a devicetree for the kernel",
                 ".ucode" => "an archive that goes before the initramfs",
                 ".efifw" | ".hwids" => "firmware that the stub picks by hardware",
                 ".pcrsig" | ".pcrpkey" => "signed measurements",
@@ -230,6 +240,12 @@ fn uki_artefact<'a>(bytes: &'a [u8], layout: Option<&Layout>, report: &mut Repor
     }
     let sections = uki.sections().len();
     let stub = shown(stub.unwrap_or_default());
-    report.judge(ARTEFACT, &problems, format!("{stub} with the five sections of ours, {sections} in all"));
+    let trees = match trees {
+        0 => String::new(),
+        1 => ", a device tree".to_owned(),
+        several => format!(", {several} device trees"),
+    };
+    let said = format!("{stub} with the five sections of ours{trees}, {sections} in all");
+    report.judge(ARTEFACT, &problems, said);
     Some(Artefact::from(&uki))
 }

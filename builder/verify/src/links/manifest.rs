@@ -4,6 +4,7 @@ use graven_boot::authenticode;
 use graven_boot::initramfs::Initramfs;
 use graven_boot::kernel;
 use graven_boot::pe::Image;
+use graven_boot::uki::Uki;
 use graven_handoff::initramfs::INIT;
 use graven_handoff::{Plan, PolicySource, hex};
 use graven_image::fat;
@@ -73,6 +74,10 @@ pub(crate) fn manifest_agrees(
             let listed = manifest.boot.authenticode.as_deref().unwrap_or("none");
             found.compare("boot.authenticode", listed, digest);
         }
+        let uki = Uki::parse(bytes).ok();
+        let trees = uki.iter().flat_map(|uki| uki.device_trees().map(|(_, tree, _)| sha256_hex(tree)).collect::<Vec<_>>());
+        let listed = manifest.boot.device_trees_sha256.join(", ");
+        found.compare("boot.device_trees_sha256", listed, trees.collect::<Vec<_>>().join(", "));
     }
     if let Some(boot) = boot {
         // The link kernel holds what a UKI says against the kernel itself.

@@ -259,6 +259,7 @@ impl Image {
             uname: RELEASE,
             initrd: &initrd,
             linux: &kernel,
+            device_trees: uki::DeviceTrees::None,
         })
         .unwrap();
         let uki = signed(authenticode::sign(&unsigned, &keys.signer(change.boot_key)).unwrap());
