@@ -201,25 +201,44 @@ fn device_trees_lie_where_ukify_puts_them() {
     let (stub_file, initrd) = (write("stub", stub()), write("initrd", small_parts().initrd));
     let kernel = write("linux", oracle::kernel());
     let (one_file, other_file) = (write("one.dtb", &one), write("other.dtb", &other));
-    let (os_release, out) = (format!("--os-release={}", small_parts().os_release), text(&work.path().join("out.efi")));
+    let (os_release, out) =
+        (format!("--os-release={}", small_parts().os_release), text(&work.path().join("out.efi")));
     let all = [one.as_slice(), &other];
     for (trees, options) in [
         (DeviceTrees::Always(&one), vec!["--devicetree", &one_file]),
         (DeviceTrees::Matching(&all), vec!["--devicetree-auto", &one_file, "--devicetree-auto", &other_file]),
     ] {
         let line = format!("--cmdline={CMDLINE}");
-        let fixed =
-            ["build", "--stub", &stub_file, "--linux", &kernel, "--initrd", &initrd, &line, "--uname=7.3.4", &os_release, "--output", &out];
+        let fixed = [
+            "build",
+            "--stub",
+            &stub_file,
+            "--linux",
+            &kernel,
+            "--initrd",
+            &initrd,
+            &line,
+            "--uname=7.3.4",
+            &os_release,
+            "--output",
+            &out,
+        ];
         run("ukify", &[&fixed[..], &options].concat());
         let theirs = sections_of(&fs::read(&out).unwrap());
-        let ours = uki::build(&Parts { linux: oracle::kernel(), device_trees: trees, ..small_parts() }).unwrap();
+        let ours =
+            uki::build(&Parts { linux: oracle::kernel(), device_trees: trees, ..small_parts() }).unwrap();
         // ukify brings an .sbat of its own with each UKI.
         let added = |sections: Vec<(String, Vec<u8>)>| {
             let stubs = sections_of(stub());
-            let added = sections.into_iter().filter(|(name, _)| !stubs.iter().any(|(known, _)| known == name));
+            let added =
+                sections.into_iter().filter(|(name, _)| !stubs.iter().any(|(known, _)| known == name));
             added.collect::<Vec<_>>()
         };
-        let names = |sections: &[(String, Vec<u8>)]| sections.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let names = |sections: &[(String, Vec<u8>)]| {
+            let names = sections.iter().map(|(name, _)| name.clone());
+            // The kernel comes last with us, the initramfs with ukify.
+            names.filter(|name| ![".linux", ".initrd"].contains(&name.as_str())).collect::<Vec<_>>()
+        };
         let (theirs, ours_added) = (added(theirs), added(sections_of(&ours)));
         assert_eq!(names(&theirs), names(&ours_added));
         for (section, contents) in &ours_added {
@@ -246,7 +265,10 @@ fn device_trees_that_say_more_than_the_board_are_not_taken() {
     let one = board("acme,one");
     assert!(build(DeviceTrees::Always(b"no tree")).contains("section .dtb: device tree 1: device tree: "));
     assert!(build(DeviceTrees::Always(&with_line)).contains("/chosen/bootargs"));
-    assert!(build(DeviceTrees::Matching(&[&one, &nameless])).contains("section .dtbauto: device tree 2: its root says no"));
+    assert!(
+        build(DeviceTrees::Matching(&[&one, &nameless]))
+            .contains("section .dtbauto: device tree 2: its root says no")
+    );
     assert!(uki::build(&Parts { device_trees: DeviceTrees::Always(&nameless), ..small_parts() }).is_ok());
 }
 

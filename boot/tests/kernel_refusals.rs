@@ -182,15 +182,15 @@ fn refused_behind(policy: &str) -> Vec<graven_boot::kernel::Refusal> {
 #[test]
 fn a_compiled_in_policy_counts_by_what_it_says() {
     const DENY: &str = include_str!("../../tests/kernels/deny.pol");
-    assert_eq!(refused_behind(DENY), []);
-    assert_eq!(refused_behind(&format!("# who may\n\n{DENY}")), [], "a comment before the name");
-
     let refused = |policy: &str, words: &str| {
         let refusals = refused_behind(policy);
         let [only] = refusals.as_slice() else { panic!("{policy}: {refusals:?}") };
         assert_eq!(only.name, "builtin-disk-driver-and-file-system", "{policy}");
         assert!(only.why.contains(words), "{policy}: {only}");
     };
+    // It stops a line that names another root, and not one that says ipe.enforce=0 or lsm= besides.
+    refused(DENY, "undone by ipe.enforce=0 or lsm=");
+    refused(&format!("# who may\n\n{DENY}"), "undone by ipe.enforce=0 or lsm=");
     refused(&DENY.replace("DEFAULT action=DENY", "DEFAULT action=ALLOW"), "allows what is on it");
     // A file on a disk without dm-verity is one whose root hash is not signed.
     refused(&format!("{DENY}op=EXECUTE dmverity_signature=FALSE action=ALLOW\n"), "allows what is on it");
@@ -200,7 +200,13 @@ fn a_compiled_in_policy_counts_by_what_it_says() {
     refused(&format!("{DENY}\0{}", DENY.replace("0.0.0", "0.0.1")), "is not found in it, or is none");
 
     let unbootable = refused_behind("policy_name=boot policy_version=0.0.0\nDEFAULT action=DENY\n");
-    assert_eq!(unbootable.iter().map(|one| one.name).collect::<Vec<_>>(), ["boot-policy-stops-stage0"]);
+    assert_eq!(
+        unbootable.iter().map(|one| one.name).collect::<Vec<_>>(),
+        ["boot-policy-stops-stage0", "builtin-disk-driver-and-file-system"]
+    );
+    // A line that nobody can replace is the one good reason.
+    let forced = with(&["CONFIG_EXT4_FS=y", "CONFIG_VIRTIO_BLK=y", "CONFIG_CMDLINE_BOOL=y", "CONFIG_CMDLINE_OVERRIDE=y", "CONFIG_CMDLINE=\"x\""]);
+    assert_eq!(names(&kernel_of("7.3.4", &forced), &demands()), ["command-line-forced"]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::arch::Arch;
 use crate::target::{
-    Blob, BlobPartition, BootChain, CommandLineLimit, DeviceTreeSection, DiskRules, Drivers, ModuleName, Proof, SECTOR_BYTES,
-    Target,
+    Blob, BlobPartition, BootChain, CommandLineLimit, DeviceTreeSection, DiskRules, Drivers, ModuleName,
+    Proof, SECTOR_BYTES, Target,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

@@ -22,6 +22,6 @@ mod target;
 pub use arch::{Arch, PartitionTypes};
 pub use board::TargetError;
 pub use target::{
-    Blob, BlobPartition, BootChain, CommandLineLimit, DeviceTreeSection, DiskRules, Drivers, ModuleName, Proof, SECTOR_BYTES,
-    Target,
+    Blob, BlobPartition, BootChain, CommandLineLimit, DeviceTreeSection, DiskRules, Drivers, ModuleName,
+    Proof, SECTOR_BYTES, Target,
 };

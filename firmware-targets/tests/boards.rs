@@ -82,7 +82,10 @@ fn a_uki_board_says_where_its_device_trees_go() {
     assert_eq!(child(""), Ok(None));
     assert_eq!(child("device-tree-section = 'dtb'\n"), Ok(Some(DeviceTreeSection::Dtb)));
     assert_eq!(child("device-tree-section = 'dtbauto'\n"), Ok(Some(DeviceTreeSection::Dtbauto)));
-    assert_eq!(child("device-tree-section = 'dtb'\nboot-chain = 'fit'\nkernel-address = 0x4000000\n"), Ok(None));
+    assert_eq!(
+        child("device-tree-section = 'dtb'\nboot-chain = 'fit'\nkernel-address = 0x4000000\n"),
+        Ok(None)
+    );
     assert!(child("device-tree-section = 'fdt'\n").unwrap_err().contains("expected `dtb` or `dtbauto`"));
 }
 

@@ -27,7 +27,8 @@ fn build(folder: &Path, section: &str) -> std::path::PathBuf {
     fs::write(&file, tree.to_bytes().unwrap()).unwrap();
     let child = format!("name = 'child'\ninherit = 'qemu-arm64-uefi'\ndevice-tree-section = '{section}'\n");
     fs::write(folder.join("child.toml"), child).unwrap();
-    let recipe = format!("inherit = [{minimal:?}]\ntargets = ['./child.toml']\nboot.device-trees = ['board.dtb']\n");
+    let recipe =
+        format!("inherit = [{minimal:?}]\ntargets = ['./child.toml']\nboot.device-trees = ['board.dtb']\n");
     fs::write(folder.join("recipe.toml"), recipe).unwrap();
     let out = folder.join("out");
     let built = image::try_build(folder, &out, image::keys(), &["--target", "child"]);
@@ -37,7 +38,8 @@ fn build(folder: &Path, section: &str) -> std::path::PathBuf {
 
 /// Boots it without ACPI, so that the firmware has a device tree of its own; answers the kernel's first words.
 fn boot(out: &Path) -> String {
-    let machine = image::machine(out).platform(Emulated::Arm64.platform()).arguments(["-machine", "acpi=off"]);
+    let machine =
+        image::machine(out).platform(Emulated::Arm64.platform()).arguments(["-machine", "acpi=off"]);
     let mut guest = Guest::start(&machine);
     guest.expect(UP, BOOT);
     guest.stop()
@@ -48,11 +50,15 @@ fn the_kernel_gets_the_signed_tree_and_verify_knows_it() {
     for section in ["dtb", "dtbauto"] {
         let folder = image::folder();
         let out = build(folder.path(), section);
-        let (disk, trust) = (out.join(DISK).display().to_string(), image::keys().join("db.crt").display().to_string());
+        let (disk, trust) =
+            (out.join(DISK).display().to_string(), image::keys().join("db.crt").display().to_string());
         let said = ask(image::graven(), ["verify", &disk, "--trust", &trust]);
         assert!(said.good && said.text.contains("sections of ours, a device tree, "), "{}", said.text);
         let said = ask(image::graven(), ["inspect", &disk]).text;
-        assert!(said.contains(&format!("  device tree   .{section} for linux,dummy-virt (sha256:")), "{said}");
+        assert!(
+            said.contains(&format!("  device tree   .{section} for linux,dummy-virt (sha256:")),
+            "{said}"
+        );
         let log = boot(&out);
         assert!(log.contains(&format!("Machine model: {MODEL}")), ".{section}: {log}");
     }

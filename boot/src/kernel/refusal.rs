@@ -357,8 +357,8 @@ fn assess_foreign_root(found: &mut Assessment<'_>, kernel: &Kernel) {
         ("", _) => "and has no policy (CONFIG_IPE_BOOT_POLICY) against what is on it",
         (_, None) => "and the policy of CONFIG_IPE_BOOT_POLICY is not found in it, or is none",
         (_, Some(true)) => "and its compiled-in policy allows what is on it",
-        // That is as far as the kernel can go: ipe.enforce=0 or lsm= on the same line undo it (docs/kernels.md).
-        (_, Some(false)) => return,
+        // Measured: on the same line these two let a foreign init run (docs/kernels.md).
+        (_, Some(false)) => "and its compiled-in policy is undone by ipe.enforce=0 or lsm= on the same line",
     };
     found.refuse(
         "builtin-disk-driver-and-file-system",
@@ -367,8 +367,8 @@ fn assess_foreign_root(found: &mut Assessment<'_>, kernel: &Kernel) {
              itself, with CONFIG_{}=y and CONFIG_{}=y, {policy}",
             own.driver, own.file_system
         ),
-        "use a kernel that has one of the two as a module (Debian: not the cloud flavour), or one with a compiled-in \
-         IPE policy (CONFIG_IPE_BOOT_POLICY) that denies by default",
+        "use a kernel that has one of the two as a module (Debian: not the cloud flavour); where both must be built in, \
+         only a boot loader that takes no other line keeps the kernel to this one, and that is for the recipe to say",
     );
 }
 

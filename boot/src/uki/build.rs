@@ -71,8 +71,11 @@ pub fn build(parts: &Parts<'_>) -> Result<Vec<u8>, UkiError> {
     ];
     let (section, trees) = parts.device_trees.sections();
     for (number, tree) in (1..).zip(trees) {
-        check_device_tree(section, tree)
-            .map_err(|reason| UkiError::DeviceTree { section, number, reason })?;
+        check_device_tree(section, tree).map_err(|reason| UkiError::DeviceTree {
+            section,
+            number,
+            reason,
+        })?;
         sections.push(NewSection::data(section, tree));
     }
     sections.extend([

@@ -77,7 +77,8 @@ impl<'a> Uki<'a> {
     /// The device trees that the stub would hand to the kernel in place of the firmware's, in the order of the table: name of
     /// the section, contents, and what is wrong with them.
     pub fn device_trees(&self) -> impl Iterator<Item = (&str, &'a [u8], Result<(), DeviceTreeProblem>)> {
-        let sections = self.image.sections.iter().filter(|section| [DTB, DTBAUTO].contains(&section.name.as_str()));
+        let sections =
+            self.image.sections.iter().filter(|section| [DTB, DTBAUTO].contains(&section.name.as_str()));
         sections.map(|section| {
             let contents = self.image.contents(section);
             (section.name.as_str(), contents, check_device_tree(&section.name, contents))

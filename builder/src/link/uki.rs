@@ -1,8 +1,8 @@
 //! The boot artefact of a UEFI: systemd's stub with kernel, initramfs and command line.
 
+use graven_boot::authenticode;
 use graven_boot::sign::Answer;
 use graven_boot::uki::{self, DeviceTrees};
-use graven_boot::authenticode;
 use graven_recipe::Recipe;
 use graven_targets::DeviceTreeSection;
 

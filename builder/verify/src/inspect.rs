@@ -328,7 +328,13 @@ impl fmt::Display for Summary {
             boot.sections.iter().map(|(name, size)| format!("{} {size}", shown(name))).collect();
         writeln!(f, "  made of       {}", sections.join(", "))?;
         for tree in &boot.device_trees {
-            writeln!(f, "  device tree   {} for {} (sha256:{})", tree.section, tree.compatible.join(", "), tree.sha256)?;
+            writeln!(
+                f,
+                "  device tree   {} for {} (sha256:{})",
+                tree.section,
+                tree.compatible.join(", "),
+                tree.sha256
+            )?;
         }
         writeln!(f, "\nCommand line ({} bytes)", self.command_line_bytes)?;
         for word in &self.command_line {

@@ -75,7 +75,9 @@ pub(crate) fn manifest_agrees(
             found.compare("boot.authenticode", listed, digest);
         }
         let uki = Uki::parse(bytes).ok();
-        let trees = uki.iter().flat_map(|uki| uki.device_trees().map(|(_, tree, _)| sha256_hex(tree)).collect::<Vec<_>>());
+        let trees = uki
+            .iter()
+            .flat_map(|uki| uki.device_trees().map(|(_, tree, _)| sha256_hex(tree)).collect::<Vec<_>>());
         let listed = manifest.boot.device_trees_sha256.join(", ");
         found.compare("boot.device_trees_sha256", listed, trees.collect::<Vec<_>>().join(", "));
     }
