@@ -205,7 +205,13 @@ fn a_compiled_in_policy_counts_by_what_it_says() {
         ["boot-policy-stops-stage0", "builtin-disk-driver-and-file-system"]
     );
     // A line that nobody can replace is the one good reason.
-    let forced = with(&["CONFIG_EXT4_FS=y", "CONFIG_VIRTIO_BLK=y", "CONFIG_CMDLINE_BOOL=y", "CONFIG_CMDLINE_OVERRIDE=y", "CONFIG_CMDLINE=\"x\""]);
+    let forced = with(&[
+        "CONFIG_EXT4_FS=y",
+        "CONFIG_VIRTIO_BLK=y",
+        "CONFIG_CMDLINE_BOOL=y",
+        "CONFIG_CMDLINE_OVERRIDE=y",
+        "CONFIG_CMDLINE=\"x\"",
+    ]);
     assert_eq!(names(&kernel_of("7.3.4", &forced), &demands()), ["command-line-forced"]);
 }
 

@@ -145,17 +145,16 @@ fn a_u_boot_that_is_not_on_the_disk_is_inspected_and_never_proved() {
     assert!(link(&said).contains("not on the disk; the builder was shown U-Boot 20"), "{said}");
     assert!(link(&said).contains("; ACCEPTED: ") && link(&said).contains("legacy-images"), "{said}");
 
-    recipe(folder.path(), "qemu-arm64-fit", "");
-    let plan = image::run(["plan".as_ref(), folder.path().as_os_str()]);
-    let said = String::from_utf8(plan.stdout).unwrap();
+    let plan = |target: &str, firmware: &str| {
+        recipe(folder.path(), target, firmware);
+        image::run(["plan", "--target", target, &folder.path().display().to_string()])
+    };
+    let said = String::from_utf8(plan("qemu-arm64-fit", "").stdout).unwrap();
     assert!(said.contains("  u-boot       unproved: not given"), "{said}");
-    recipe(folder.path(), "qemu-arm64-fit", "[firmware]\naccept.scripts = 'x'");
-    let plan = image::run(["plan".as_ref(), folder.path().as_os_str()]);
-    let said = String::from_utf8(plan.stderr).unwrap();
+    let accepting = "[firmware]\naccept.scripts = 'x'";
+    let said = String::from_utf8(plan("qemu-arm64-fit", accepting).stderr).unwrap();
     assert!(said.contains("firmware.accept.scripts: no U-Boot is given"), "{said}");
-    recipe(folder.path(), "qemu-arm64-uefi", "[firmware]\naccept.scripts = 'x'");
-    let plan = image::run(["plan".as_ref(), folder.path().as_os_str()]);
-    let said = String::from_utf8(plan.stderr).unwrap();
+    let said = String::from_utf8(plan("qemu-arm64-uefi", accepting).stderr).unwrap();
     assert!(said.contains("`firmware.accept` is for FIT targets: a UEFI starts `qemu-arm64-uefi`"), "{said}");
 }
 
