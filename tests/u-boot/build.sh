@@ -35,7 +35,7 @@ quietly() {
 quietly dpkg-source --no-check -x "$dsc" "$work/source"
 # Nothing of this machine or day in the bytes.
 export SOURCE_DATE_EPOCH=1767225600 LC_ALL=C TZ=UTC
-make=(nice -n 10 make --no-print-directory -s -C "$work/source" "O=$work/build" "CROSS_COMPILE=$cross" NO_SDL=1 "-j$(nproc)")
+make=(make --no-print-directory -s -C "$work/source" "O=$work/build" "CROSS_COMPILE=$cross" NO_SDL=1 "-j$(nproc)")
 quietly "${make[@]}" qemu_arm64_defconfig
 options "$here/arm64.config" >>"$work/build/.config"
 quietly "${make[@]}" olddefconfig
