@@ -30,6 +30,12 @@ pub trait ReadAt: Send + Sync {
     /// Whatever the operating system says of the file behind it.
     fn size(&self) -> io::Result<u64>;
 
+    /// The `len` bytes from `offset` on where they lie, if they lie in memory: they need not be copied then.
+    fn bytes_at(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let _ = (offset, len);
+        None
+    }
+
     /// The first stretch from byte `from` on that may hold anything but zeros. What lies before it reads as zeros, and
     /// need not be read; so a source that cannot tell has one stretch, from `from` to the end of all numbers.
     ///
@@ -86,16 +92,18 @@ impl WriteAt for File {
 
 impl ReadAt for [u8] {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let bytes = usize::try_from(offset)
-            .ok()
-            .and_then(|start| self.get(start..start.checked_add(buf.len())?))
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bytes = self.bytes_at(offset, buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buf.copy_from_slice(bytes);
         Ok(())
     }
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.len() as u64)
+    }
+
+    fn bytes_at(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let start = usize::try_from(offset).ok()?;
+        self.get(start..start.checked_add(len)?)
     }
 }
 
@@ -107,6 +115,10 @@ impl ReadAt for Vec<u8> {
     fn size(&self) -> io::Result<u64> {
         self.as_slice().size()
     }
+
+    fn bytes_at(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        self.as_slice().bytes_at(offset, len)
+    }
 }
 
 impl<T: ReadAt + ?Sized> ReadAt for &T {
@@ -116,6 +128,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
 
     fn size(&self) -> io::Result<u64> {
         (**self).size()
+    }
+
+    fn bytes_at(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        (**self).bytes_at(offset, len)
     }
 
     fn next_data(&self, from: u64) -> io::Result<Range<u64>> {
@@ -130,6 +146,10 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
 
     fn size(&self) -> io::Result<u64> {
         (**self).size()
+    }
+
+    fn bytes_at(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        (**self).bytes_at(offset, len)
     }
 
     fn next_data(&self, from: u64) -> io::Result<Range<u64>> {
@@ -175,6 +195,11 @@ impl<T: ReadAt> ReadAt for Window<T> {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.len)
+    }
+
+    fn bytes_at(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let position = self.position(offset, len, io::ErrorKind::UnexpectedEof).ok()?;
+        self.whole.bytes_at(position, len)
     }
 
     fn next_data(&self, from: u64) -> io::Result<Range<u64>> {

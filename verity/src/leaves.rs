@@ -109,7 +109,9 @@ impl Pass<'_> {
 
     /// The digests of the blocks at `offset` that fill `bytes`.
     fn piece(&self, offset: u64, bytes: &mut [u8], out: &mut [u8]) -> io::Result<()> {
-        if self.holes.contain(&(offset..offset + bytes.len() as u64))? {
+        if let Some(bytes) = self.source.bytes_at(offset, bytes.len()) {
+            self.hasher.digest_run(bytes, self.slot, out);
+        } else if self.holes.contain(&(offset..offset + bytes.len() as u64))? {
             self.hasher.digest_zeros(self.slot, out);
         } else {
             self.source.read_exact_at(bytes, offset)?;

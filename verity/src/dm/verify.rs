@@ -374,7 +374,10 @@ impl Walk<'_> {
         let count = (batch.children.end - batch.children.start) as usize;
         let mut digests = vec![0; count * hasher.digest_size()];
         self.buffers.lend(count * hasher.block_size(), |bytes| {
-            if child_level.is_none() && self.is_hole(&batch.children)? {
+            let in_memory = self.data.bytes_at(self.offset(None, batch.children.start), bytes.len());
+            if let (None, Some(bytes)) = (child_level, in_memory) {
+                hasher.digest_run(bytes, hasher.digest_size(), &mut digests);
+            } else if child_level.is_none() && self.is_hole(&batch.children)? {
                 hasher.digest_zeros(hasher.digest_size(), &mut digests);
             } else {
                 self.read(child_level, batch.children.start, bytes)?;

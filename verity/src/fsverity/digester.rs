@@ -11,6 +11,9 @@ use crate::merkle::{Accumulator, HashBlocks};
 use crate::progress::{Progress, Silent};
 use crate::stream::{Consumer, WINDOW};
 
+/// Files up to this length are hashed where they are: to share out so little costs more than to do it.
+const SMALL: u64 = 128 * 1024;
+
 /// Computes a file's digest as its bytes go by, in memory of one block a level.
 ///
 /// Large updates are shared out among the threads of rayon's current pool; small ones are done where they are.
@@ -144,6 +147,15 @@ fn hash(
     emit: &mut (impl FnMut(HashBlocks<'_>) -> io::Result<()> + Send),
 ) -> io::Result<Descriptor> {
     let mut accumulator = accumulator(params);
+    if size <= SMALL {
+        let mut bytes = vec![0; size as usize];
+        source.read_exact_at(&mut bytes, 0)?;
+        accumulator.update(&bytes, emit)?;
+        accumulator.pad(emit)?;
+        progress.advance(size);
+        let root = accumulator.finish(emit)?;
+        return Ok(Descriptor::new(params.clone(), size, root));
+    }
     let block = u64::from(params.block_size());
     let whole = size / block;
     leaves::digests(source, whole, params.hasher(), params.slots().slot, progress, |digests| {
