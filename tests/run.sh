@@ -3,10 +3,10 @@
 # Runs every step even where one fails, and says at the end which did.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-features=()
+features=() long=
 case "${1-}" in
   "") ;;
-  --full) features=(--features graven-tests/full) ;;
+  --full) features=(--features graven-tests/full) long=1 ;;
   *) echo "usage: tests/run.sh [--full]" >&2; exit 2 ;;
 esac
 
@@ -51,6 +51,8 @@ step lints cargo clippy --workspace --all-targets --locked "${features[@]}" -- -
 step documentation env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step dependencies deny
 step tests run_tests "${features[@]}"
+# Hundreds of random devices against veritysetup and fsverity, every bit of an image flipped.
+[ -z "$long" ] || step tests-of-hashes cargo test -p graven-verity --locked --quiet -- --ignored
 # The initramfs program is a workspace of its own.
 step stage0-format cargo fmt --manifest-path boot/stage0/Cargo.toml --check
 step stage0-lints cargo clippy --manifest-path boot/stage0/Cargo.toml --all-targets --locked -- -D warnings

@@ -36,6 +36,12 @@ pub trait ReadAt: Send + Sync {
         None
     }
 
+    /// The file that these bytes are a part of, and where in it they begin. Long stretches of a regular file that lie in
+    /// the page cache are mapped instead of copied.
+    fn file(&self) -> Option<(&File, u64)> {
+        None
+    }
+
     /// The first stretch from byte `from` on that may hold anything but zeros. What lies before it reads as zeros, and
     /// need not be read; so a source that cannot tell has one stretch, from `from` to the end of all numbers.
     ///
@@ -61,6 +67,10 @@ pub trait ReadWriteAt: ReadAt + WriteAt {}
 impl<T: ReadAt + WriteAt + ?Sized> ReadWriteAt for T {}
 
 /// Asked for the holes of a sparse file, it moves the file's cursor, which nothing here reads from.
+///
+/// Where trees and digests are computed, a regular file's cached bytes are mapped for a moment. A process that cuts the file
+/// off in that moment ends this one with SIGBUS; give a [`ReadAt`] of your own, without [`file`](ReadAt::file), where that
+/// is to be feared.
 impl ReadAt for File {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         FileExt::read_exact_at(self, buf, offset)
@@ -71,6 +81,10 @@ impl ReadAt for File {
         use std::io::Seek;
         let metadata = self.metadata()?;
         if metadata.is_file() { Ok(metadata.len()) } else { self.try_clone()?.seek(io::SeekFrom::End(0)) }
+    }
+
+    fn file(&self) -> Option<(&File, u64)> {
+        Some((self, 0))
     }
 
     fn next_data(&self, from: u64) -> io::Result<Range<u64>> {
@@ -134,6 +148,10 @@ impl<T: ReadAt + ?Sized> ReadAt for &T {
         (**self).bytes_at(offset, len)
     }
 
+    fn file(&self) -> Option<(&File, u64)> {
+        (**self).file()
+    }
+
     fn next_data(&self, from: u64) -> io::Result<Range<u64>> {
         (**self).next_data(from)
     }
@@ -150,6 +168,10 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
 
     fn bytes_at(&self, offset: u64, len: usize) -> Option<&[u8]> {
         (**self).bytes_at(offset, len)
+    }
+
+    fn file(&self) -> Option<(&File, u64)> {
+        (**self).file()
     }
 
     fn next_data(&self, from: u64) -> io::Result<Range<u64>> {
@@ -200,6 +222,11 @@ impl<T: ReadAt> ReadAt for Window<T> {
     fn bytes_at(&self, offset: u64, len: usize) -> Option<&[u8]> {
         let position = self.position(offset, len, io::ErrorKind::UnexpectedEof).ok()?;
         self.whole.bytes_at(position, len)
+    }
+
+    fn file(&self) -> Option<(&File, u64)> {
+        let (file, start) = self.whole.file()?;
+        Some((file, start.checked_add(self.start)?))
     }
 
     fn next_data(&self, from: u64) -> io::Result<Range<u64>> {

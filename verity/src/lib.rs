@@ -56,6 +56,7 @@ mod geometry;
 pub mod hash;
 pub mod io;
 mod leaves;
+mod map;
 mod merkle;
 pub mod progress;
 pub mod setup;

@@ -246,6 +246,49 @@ fn five_hundred_random_devices_are_veritysetups() {
     random_devices_are_veritysetups(1000..1500);
 }
 
+/// Each row: an option that veritysetup refuses, and whether we refuse the same.
+#[test]
+fn what_veritysetup_refuses_is_refused() {
+    let new = |algorithm: &str, data_block: u32, hash_block: u32, blocks: u64, salt: &str| {
+        let params = Params::new(
+            algorithm.parse().map_err(|_| "algorithm")?,
+            data_block,
+            hash_block,
+            blocks,
+            salt.parse().map_err(|_| "salt")?,
+        );
+        params.map_err(|_| "parameters")
+    };
+    let long = "00".repeat(257);
+    let mut of_type_2 = Case::new(params(Algorithm::Sha256, 4096, 4096, 10, "-")).superblock().to_bytes();
+    of_type_2[12] = 2;
+    let refusals = [
+        (vec!["--data-block-size=513"], new("sha256", 513, 4096, 10, "-").is_err()),
+        (vec!["--data-block-size=256"], new("sha256", 256, 4096, 10, "-").is_err()),
+        (vec!["--hash-block-size=3000"], new("sha256", 4096, 3000, 10, "-").is_err()),
+        (vec!["--hash-block-size=1048576"], new("sha256", 4096, 1 << 20, 10, "-").is_err()),
+        (vec!["--hash=sha257"], new("sha257", 4096, 4096, 10, "-").is_err()),
+        (vec!["--salt=0"], new("sha256", 4096, 4096, 10, "0").is_err()),
+        (vec!["--salt=zz"], new("sha256", 4096, 4096, 10, "zz").is_err()),
+        (vec!["--salt", &long], new("sha256", 4096, 4096, 10, &long).is_err()),
+        (vec!["--format=2"], Superblock::from_bytes(&of_type_2).is_err()),
+        (vec!["--fec-device=fec", "--fec-roots=1"], Roots::new(1).is_err()),
+        (vec!["--fec-device=fec", "--fec-roots=25"], Roots::new(25).is_err()),
+    ];
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("data"), data(40960)).expect("room for the data");
+    let format = |options: &[&str]| {
+        let mut command = tool("veritysetup");
+        command.arg("format").args(options).args(["data", "hash"]).current_dir(folder.path());
+        command.output().expect("cryptsetup-bin is installed").status.success()
+    };
+    assert!(format(&[]), "veritysetup takes its own defaults");
+    for (options, refused) in refusals {
+        assert!(!format(&options), "veritysetup takes {options:?}");
+        assert!(refused, "we take {options:?}");
+    }
+}
+
 /// Digest, tree and descriptor of files of random sizes and parameters.
 fn random_files_are_fsveritys(seeds: std::ops::Range<u64>) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -265,8 +308,8 @@ fn random_files_are_fsveritys(seeds: std::ops::Range<u64>) {
 }
 
 #[test]
-fn forty_random_files_are_fsveritys() {
-    random_files_are_fsveritys(0..40);
+fn sixty_random_files_are_fsveritys() {
+    random_files_are_fsveritys(0..60);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use super::{Params, RootHash};
 use crate::geometry::Geometry;
 use crate::hash::{BlockHasher, Digest};
-use crate::io::{Holes, ReadAt};
-use crate::leaves::{Buffers, PIECE};
+use crate::io::ReadAt;
+use crate::leaves::{Buffers, PIECE, STRETCH, Source};
 use crate::merkle::Slots;
 use crate::progress::Progress;
 
@@ -242,6 +242,15 @@ pub enum VerifyError {
         /// Bytes there.
         found: u64,
     },
+    /// The root hash vouches for the tree, but the tree is not the one of these parameters.
+    #[error(
+        "byte {offset} of the tree is past the last digest of a hash block and not zero: the tree is of other dm-verity \
+         parameters, such as more data blocks"
+    )]
+    Stray {
+        /// From the start of the tree.
+        offset: u64,
+    },
     /// A block could not be read.
     #[error("cannot read {what}: {source}")]
     Read {
@@ -291,7 +300,7 @@ pub fn verify(
         }
     }
     let walk = Walk {
-        data,
+        data: Source::new(data),
         tree,
         params,
         geometry: params.geometry(),
@@ -300,7 +309,6 @@ pub fn verify(
         node: params.node_hasher(),
         limit: report.limit,
         progress,
-        holes: Holes::of(data),
         buffers: Buffers::default(),
     };
     // The root hash takes the place of a hash block above the top one.
@@ -317,7 +325,7 @@ pub fn verify(
 }
 
 struct Walk<'a> {
-    data: &'a dyn ReadAt,
+    data: Source<'a>,
     tree: &'a dyn ReadAt,
     params: &'a Params,
     geometry: Geometry,
@@ -326,7 +334,6 @@ struct Walk<'a> {
     node: BlockHasher,
     limit: usize,
     progress: &'a dyn Progress,
-    holes: Holes<'a>,
     buffers: Buffers,
 }
 
@@ -345,8 +352,10 @@ impl Walk<'_> {
             None => (self.params.data_blocks(), self.leaf.block_size()),
         };
         let start = first * self.slots.per_block as u64;
+        self.expect_no_stray_bytes(level, first, parents, trusted, children)?;
         let end = start.saturating_add(trusted.len() as u64 * self.slots.per_block as u64).min(children);
-        let batch = (PIECE / child_size).max(1) as u64;
+        let together = if level == 0 { STRETCH } else { PIECE };
+        let batch = (together / child_size).max(1) as u64;
         (0..(end - start).div_ceil(batch))
             .into_par_iter()
             .map(|index| {
@@ -373,31 +382,59 @@ impl Walk<'_> {
         let hasher = if child_level.is_some() { &self.node } else { &self.leaf };
         let count = (batch.children.end - batch.children.start) as usize;
         let mut digests = vec![0; count * hasher.digest_size()];
+        let start = batch.children.start;
+        let Some(level) = child_level else {
+            let offset = self.offset(None, start);
+            self.data
+                .digest(hasher, offset, hasher.digest_size(), &mut digests)
+                .map_err(|source| self.unreadable("data", offset, count * hasher.block_size(), source))?;
+            self.compare(batch, &digests, &mut report);
+            self.progress.advance((count * hasher.block_size()) as u64);
+            return Ok(report);
+        };
+        // Read once: the bytes that are hashed are the bytes that are believed.
         self.buffers.lend(count * hasher.block_size(), |bytes| {
-            let in_memory = self.data.bytes_at(self.offset(None, batch.children.start), bytes.len());
-            if let (None, Some(bytes)) = (child_level, in_memory) {
-                hasher.digest_run(bytes, hasher.digest_size(), &mut digests);
-            } else if child_level.is_none() && self.is_hole(&batch.children)? {
-                hasher.digest_zeros(hasher.digest_size(), &mut digests);
-            } else {
-                self.read(child_level, batch.children.start, bytes)?;
-                hasher.digest_run(bytes, hasher.digest_size(), &mut digests);
-            }
+            let offset = self.offset(Some(level), start);
+            self.tree
+                .read_exact_at(bytes, offset)
+                .map_err(|source| self.unreadable("tree", offset, bytes.len(), source))?;
+            hasher.digest_run(bytes, hasher.digest_size(), &mut digests);
             let good = self.compare(batch, &digests, &mut report);
-            match child_level {
-                Some(level) => report.append(self.below(level, batch.children.start, bytes, &good)?),
-                None => self.progress.advance(bytes.len() as u64),
-            }
+            report.append(self.below(level, start, bytes, &good)?);
             Ok(report)
         })
     }
 
-    /// Whether these data blocks are all in a hole of the data.
-    fn is_hole(&self, blocks: &Range<u64>) -> Result<bool, VerifyError> {
-        let bytes = self.offset(None, blocks.start)..self.offset(None, blocks.end);
-        self.holes
-            .contain(&bytes)
-            .map_err(|source| VerifyError::Read { what: "where the data has holes".into(), source })
+    /// Good hash blocks have nothing but the digests of the `children` there are. veritysetup refuses others; the kernel
+    /// does not look.
+    fn expect_no_stray_bytes(
+        &self,
+        level: usize,
+        first: u64,
+        parents: &[u8],
+        trusted: &[bool],
+        children: u64,
+    ) -> Result<(), VerifyError> {
+        let Slots { per_block, slot, block_size } = self.slots;
+        let digest_size = self.params.algorithm().digest_size();
+        for (index, (block, _)) in
+            (first..).zip(parents.chunks_exact(block_size).zip(trusted)).filter(|(_, (_, trusted))| **trusted)
+        {
+            let digests = children.saturating_sub(index * per_block as u64).min(per_block as u64) as usize;
+            let (slots, rest) = block.split_at(digests * slot);
+            let between =
+                slots.chunks_exact(slot).position(|slot| slot[digest_size..].iter().any(|byte| *byte != 0));
+            let after = rest.iter().position(|byte| *byte != 0).map(|at| slots.len() + at);
+            if let Some(at) = between.map(|index| index * slot + digest_size).or(after) {
+                return Err(VerifyError::Stray { offset: self.offset(Some(level), index) + at as u64 });
+            }
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, which: &str, offset: u64, len: usize, source: io::Error) -> VerifyError {
+        let end = offset + len as u64;
+        VerifyError::Read { what: format!("bytes {offset} to {} of the {which}", end - 1), source }
     }
 
     /// Reports which of the children, whose `digests` they are, are bad; returns which ones are good.
@@ -413,17 +450,6 @@ impl Walk<'_> {
             trusted && expected == found
         });
         compared.collect()
-    }
-
-    /// Reads the blocks of a level, or of the data, from `first` on.
-    fn read(&self, level: Option<usize>, first: u64, bytes: &mut [u8]) -> Result<(), VerifyError> {
-        let (which, source) = if level.is_some() { ("tree", self.tree) } else { ("data", self.data) };
-        let offset = self.offset(level, first);
-        let end = offset + bytes.len() as u64;
-        source.read_exact_at(bytes, offset).map_err(|source| VerifyError::Read {
-            what: format!("bytes {offset} to {} of the {which}", end - 1),
-            source,
-        })
     }
 
     fn finding(&self, level: Option<usize>, index: u64, expected: &[u8], found: &[u8]) -> Finding {
