@@ -2,7 +2,7 @@
 #![cfg(feature = "full")]
 
 use graven_tests::forge::{Forgery, Part};
-use graven_tests::guest::{BOOT, Guest};
+use graven_tests::guest::Guest;
 use graven_tests::{image, inputs};
 use graven_verity::hash::Algorithm;
 

@@ -1,6 +1,7 @@
 //! What fuzzing found worth keeping, run again without a fuzzer: `tests/fuzz/corpus`.
 
 #[path = "../fuzz/src/targets.rs"]
+#[allow(unreachable_pub, reason = "they are another crate's too")]
 mod targets;
 
 use std::fs;

@@ -34,7 +34,7 @@ pub fn fec(bytes: &[u8]) {
     let blocks = 1 + u64::from(*blocks);
     let params = Params::new(Algorithm::Sha256, 512, 512, blocks, Salt::default()).expect("good parameters");
     let good: Vec<u8> = (0..params.data_bytes()).map(|i| (i * i / 97 + i * u64::from(*seed)) as u8).collect();
-    let data = Bytes::new(good.clone());
+    let data = Bytes::new(good);
     let tree = Bytes::new(vec![0; params.tree_bytes() as usize]);
     let root = dm::build(&data, &params, &tree).expect("a tree");
     let message = Concat::new().then(&data, params.data_bytes()).then(&tree, params.tree_bytes());
