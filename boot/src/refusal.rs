@@ -36,7 +36,7 @@ pub struct Judged {
     pub remaining: Vec<Refusal>,
     /// These are recorded with their reasons.
     pub accepted: Vec<Accepted>,
-    /// Accepted names that nothing gives occasion for: the recipe can drop them.
+    /// Accepted names that nothing gives occasion for: the recipe must drop them, or one day they hide something.
     pub idle: Vec<&'static str>,
 }
 

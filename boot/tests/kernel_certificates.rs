@@ -69,6 +69,7 @@ fn refusals(kernel: &Kernel, signer: &Certificate) -> Vec<String> {
         command_line_limit: 2048,
         modules: Compression::None,
         lsm: None,
+        policy: None,
         signers: Some(Signers { policy: signer.clone(), root_hash: signer.clone() }),
     };
     let about_trust = ["signer-not-in-kernel", "no-reachable-policy-keyring"];

@@ -8,6 +8,7 @@ use graven_boot::compression::Compression;
 use graven_boot::kernel::{
     AcceptError, Config, Demands, InspectError, Kernel, NAMES, Parts, Value, accept, assess,
 };
+use graven_handoff::{PolicyIdentity, PolicyVersion};
 use graven_targets::BootChain;
 
 const GENERIC: &str = include_str!("kernels/debian-7.3.4-amd64.config");
@@ -56,6 +57,7 @@ fn demands() -> Demands {
         command_line_limit: 2048,
         modules: Compression::Xz,
         lsm: None,
+        policy: None,
         signers: None,
     }
 }
@@ -155,7 +157,7 @@ fn each_refusal_is_given_for_its_cause_and_for_nothing_else() {
     assert_eq!(names(&kernel_of("7.3.4", GENERIC), &other_limit), ["command-line-limit"]);
     seen.insert("command-line-limit");
     // These are judged by what lies in the kernel: the tests of compiled-in policies and certificates.
-    seen.extend(["boot-policy-stops-stage0", "signer-not-in-kernel"]);
+    seen.extend(["boot-policy-in-the-way", "boot-policy-stops-stage0", "signer-not-in-kernel"]);
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), NAMES, "every refusal has a test");
 }
 
@@ -168,20 +170,49 @@ fn what_does_not_matter_is_not_refused() {
     assert_eq!(names(&kernel_of("7.3.4", &with(&["CONFIG_LSM=\"yama\""])), &lsm), [""; 0]);
 }
 
-/// What is refused in a kernel that could mount a foreign root by itself, with this text where the policy of
-/// `CONFIG_IPE_BOOT_POLICY` lies.
-fn refused_behind(policy: &str) -> Vec<graven_boot::kernel::Refusal> {
+const DENY: &str = include_str!("../../tests/kernels/deny.pol");
+const OWN_ROOT: [&str; 2] = ["CONFIG_EXT4_FS=y", "CONFIG_VIRTIO_BLK=y"];
+
+/// A kernel with this text where the policy of `CONFIG_IPE_BOOT_POLICY` lies, and these options.
+fn kernel_with_policy(policy: &str, options: &[&str]) -> Kernel {
     // Words of the kernel's own that hold the name, and another string before and behind.
     let core = format!(" policy_name=\"%s\"\0policy_name=\0noise\0{policy}\0noise\0");
     let image = bz_image_of(core.as_bytes(), Compression::Zstd);
-    let config = with(&["CONFIG_EXT4_FS=y", "CONFIG_VIRTIO_BLK=y", "CONFIG_IPE_BOOT_POLICY=\"deny.pol\""]);
-    let parts = Parts { image: &image, config: Some(&config), builtin: "", builtin_modinfo: b"" };
-    assess(&Kernel::inspect(&parts).unwrap(), &demands())
+    let config = with(&[options, &["CONFIG_IPE_BOOT_POLICY=\"deny.pol\""]].concat());
+    Kernel::inspect(&Parts { image: &image, config: Some(&config), builtin: "", builtin_modinfo: b"" })
+        .unwrap()
+}
+
+/// What is refused in a kernel that could mount a foreign root by itself, behind this policy.
+fn refused_behind(policy: &str) -> Vec<graven_boot::kernel::Refusal> {
+    assess(&kernel_with_policy(policy, &OWN_ROOT), &demands())
+}
+
+#[test]
+fn a_compiled_in_policy_that_stage0_cannot_replace_is_refused() {
+    let behind = |policy: &str, name: &str, version| {
+        let policy_of_image = PolicyIdentity { name: name.to_owned(), version };
+        let kernel = kernel_with_policy(policy, &[]);
+        let demands = Demands { policy: Some(policy_of_image), ..demands() };
+        assess(&kernel, &demands).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let kernel = kernel_with_policy(DENY, &[]);
+    let expected = PolicyIdentity { name: "graven-boot".to_owned(), version: PolicyVersion(0, 0, 0) };
+    assert_eq!(kernel.compiled_in_policy(), Some(expected));
+    assert_eq!(behind(DENY, "acme", PolicyVersion(0, 0, 0)), "");
+    let newer = DENY.replace("policy_version=0.0.0", "policy_version=1.2.4");
+    assert_eq!(behind(&newer, "acme", PolicyVersion(1, 2, 4)), "");
+    for (said, words) in [
+        (behind(DENY, "graven-boot", PolicyVersion(1, 0, 0)), "graven-boot 0.0.0, has the image's own name"),
+        (behind(&newer, "acme", PolicyVersion(1, 2, 3)), "graven-boot 1.2.4, is newer than the image's"),
+        (behind("", "acme", PolicyVersion(1, 0, 0)), "is not found in the kernel, or is none"),
+    ] {
+        assert!(said.starts_with("boot-policy-in-the-way: ") && said.contains(words), "{words}: {said}");
+    }
 }
 
 #[test]
 fn a_compiled_in_policy_counts_by_what_it_says() {
-    const DENY: &str = include_str!("../../tests/kernels/deny.pol");
     let refused = |policy: &str, words: &str| {
         let refusals = refused_behind(policy);
         let [only] = refusals.as_slice() else { panic!("{policy}: {refusals:?}") };

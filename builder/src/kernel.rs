@@ -5,6 +5,7 @@ use std::path::Path;
 use graven_boot::compression::Compression;
 use graven_boot::kernel::{self, Demands, Kernel, Parts, accept, assess};
 use graven_boot::modules::ModuleFiles;
+use graven_handoff::{PolicyIdentity, PolicyVersion};
 use graven_image::tree::{Kind, Metadata, Tree, TreePath};
 use graven_recipe::{KernelSource, LocalPath, Recipe, SecureBoot};
 use graven_sources::{Spool, deb, dir};
@@ -142,6 +143,10 @@ impl KernelFiles {
             command_line_limit: recipe.target.command_line.limit,
             modules: self.module_compression(),
             lsm: None,
+            policy: Some(PolicyIdentity {
+                name: recipe.name.clone(),
+                version: PolicyVersion(recipe.version.major, recipe.version.minor, recipe.version.revision),
+            }),
             signers: signers.map(|signers| kernel::Signers {
                 policy: signers.policy.certificate().clone(),
                 root_hash: signers.root.certificate().clone(),
@@ -151,6 +156,13 @@ impl KernelFiles {
             recipe.kernel.accept.iter().map(|(name, reason)| (name.clone(), reason.value.clone())).collect();
         let judged =
             accept(assess(&kernel, &demands), &reasons).map_err(|error| Error::Limit(error.to_string()))?;
+        if let Some(name) = judged.idle.iter().find(|name| demands.settle(name)) {
+            let place = recipe.kernel.accept.get(*name).map(|reason| format!("{}: ", reason.place));
+            return Err(Error::Limit(format!(
+                "{}kernel.accept.{name}: this kernel gives no occasion for it; take the line out",
+                place.unwrap_or_default()
+            )));
+        }
         if !judged.remaining.is_empty() {
             return Err(Error::Refused(judged.remaining));
         }

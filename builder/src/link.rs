@@ -77,7 +77,7 @@ pub fn link(
     })
     .map_err(link_error)?;
 
-    let plan = plan(recipe, &sealed, &bound).render().map_err(link_error)?;
+    let plan = plan(recipe, rootfs, &sealed, &bound).render().map_err(link_error)?;
     let initramfs = initramfs(rootfs, stage0, built.line.as_str(), &plan, built.policy, &bound.signed);
     let compression = compression_for(&rootfs.kernel.config);
     let compressed = initramfs.write_compressed(compression).map_err(link_error)?;
@@ -131,7 +131,7 @@ fn left_out(recipe: &Recipe) -> Vec<cmdline::Guard> {
 }
 
 /// What stage0 is told, beyond the command line.
-fn plan(recipe: &Recipe, sealed: &SealedRoot, bound: &BoundPolicy) -> Plan {
+fn plan(recipe: &Recipe, rootfs: &Rootfs, sealed: &SealedRoot, bound: &BoundPolicy) -> Plan {
     let version = bound.policy.version();
     let development = match recipe.profile {
         Profile::Release => "",
@@ -143,6 +143,7 @@ fn plan(recipe: &Recipe, sealed: &SealedRoot, bound: &BoundPolicy) -> Plan {
             name: bound.policy.name().to_string(),
             version: PolicyVersion(version.major, version.minor, version.revision),
         },
+        compiled_in_policy: rootfs.kernel.compiled_in_policy(),
         enforcement: enforcement(recipe),
         secure_boot: match (recipe.target.boot_chain, recipe.boot.secure_boot) {
             (BootChain::Uki, SecureBoot::Required) => handoff::SecureBoot::Required,

@@ -32,6 +32,7 @@ fn refusals(kernel: &Kernel, signer: Certificate) -> Vec<&'static str> {
         command_line_limit: 2048,
         modules: Compression::None,
         lsm: None,
+        policy: None,
         signers: Some(Signers { policy: signer.clone(), root_hash: signer }),
     };
     assess(kernel, &demands).into_iter().map(|refusal| refusal.name).collect()

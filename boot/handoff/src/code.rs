@@ -79,11 +79,13 @@ codes! {
     PolicyActivate = 54, "the kernel does not activate the policy",
         "raise policy_version: it must not be lower than the active one's";
     PolicyOthers = 55, "another policy is loaded besides the image's",
-        "use a kernel without a policy of its own (CONFIG_IPE_BOOT_POLICY)";
+        "build the image with this very kernel: its plan names the policy compiled into it (CONFIG_IPE_BOOT_POLICY), and no other";
     PolicyReadBack = 56, "the policy that the kernel holds is not the image's",
         "build the image again: the plan and the policy disagree";
     Enforce = 57, "the kernel does not enforce the policy (or does, where the image is to be permissive)",
         "keep ipe.enforce= on the signed line as the builder wrote it";
+    CompiledInPolicy = 58, "the policy compiled into the kernel is not the one that the plan names, or cannot be removed",
+        "build the image with this very kernel";
 
     RootMount = 60, "the root cannot be mounted",
         "check that the file system's module is among the modules and that the image was written whole";

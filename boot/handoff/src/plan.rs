@@ -20,6 +20,9 @@ pub struct Plan {
     pub image: String,
     /// The policy as it must be found in the kernel after loading.
     pub policy: PolicyIdentity,
+    /// The policy compiled into the kernel (`CONFIG_IPE_BOOT_POLICY`), where it has one: in force until the image's is, and
+    /// removed then.
+    pub compiled_in_policy: Option<PolicyIdentity>,
     /// What `ipe.enforce` must be.
     pub enforcement: Enforcement,
     /// Whether the firmware must have Secure Boot on.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use graven_handoff::{PolicyIdentity, PolicyVersion};
 use graven_ipe::Policy;
 use graven_targets::Arch;
 
@@ -112,6 +113,17 @@ impl Kernel {
             _ => None,
         };
         Ok(Self { release, arch: image.arch, image, config, builtin, certificates, boot_policy })
+    }
+
+    /// What stage0 must find in force, and take away once the image's own policy is: the policy compiled in.
+    pub fn compiled_in_policy(&self) -> Option<PolicyIdentity> {
+        self.boot_policy.as_ref().map(|policy| {
+            let version = policy.version();
+            PolicyIdentity {
+                name: policy.name().to_string(),
+                version: PolicyVersion(version.major, version.minor, version.revision),
+            }
+        })
     }
 
     /// The command line that the kernel puts in place of the boot loader's, where it was built to

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use graven_handoff::PolicyIdentity;
 use graven_ipe::{Action, Facts, Op};
 use graven_targets::BootChain;
 
@@ -30,6 +31,8 @@ pub struct Demands {
     pub modules: Compression,
     /// The recipe puts `lsm=` on the line: its value, instead of `CONFIG_LSM`.
     pub lsm: Option<String>,
+    /// The image's policy; `None` where that is not known.
+    pub policy: Option<PolicyIdentity>,
     /// Whose signatures the kernel is to accept; `None` where that is not settled yet.
     pub signers: Option<Signers>,
 }
@@ -114,9 +117,12 @@ const ALWAYS: [(&str, &[Symbol], &str); 15] = [
     ),
 ];
 
+const SIGNER_NOT_IN_KERNEL: &str = "signer-not-in-kernel";
+
 /// Every name that [`assess`] can give, in alphabetical order.
-pub const NAMES: [&str; 35] = [
+pub const NAMES: [&str; 36] = [
     "audit-off",
+    "boot-policy-in-the-way",
     "boot-policy-stops-stage0",
     "builtin-disk-driver-and-file-system",
     "command-line-built-in",
@@ -148,10 +154,17 @@ pub const NAMES: [&str; 35] = [
     "seccomp-filter-off",
     "securityfs-off",
     "signature-algorithms-off",
-    "signer-not-in-kernel",
+    SIGNER_NOT_IN_KERNEL,
     "sysctl-off",
     "yama-off",
 ];
+
+impl Demands {
+    /// Whether [`assess`] can tell if there is reason for this refusal.
+    pub fn settle(&self, name: &str) -> bool {
+        name != SIGNER_NOT_IN_KERNEL || self.boot_chain == BootChain::Uki || self.signers.is_some()
+    }
+}
 
 /// All that speaks against this kernel, in alphabetical order of names.
 pub fn assess(kernel: &Kernel, demands: &Demands) -> Vec<Refusal> {
@@ -163,6 +176,7 @@ pub fn assess(kernel: &Kernel, demands: &Demands) -> Vec<Refusal> {
     assess_security_modules(&mut found, demands);
     assess_root(&mut found, demands);
     assess_foreign_root(&mut found, kernel);
+    assess_boot_policy(&mut found, kernel, demands);
     assess_release(&mut found, kernel);
     assess_command_line(&mut found, kernel, demands);
     if demands.boot_chain == BootChain::Uki
@@ -259,7 +273,7 @@ fn assess_built_in_certificates(found: &mut Assessment<'_>, kernel: &Kernel, sig
                 "whether the kernel trusts the signer of policy and root hash cannot be told: {problem}"
             );
             let remedy = "give the kernel as it left its build: Image, Image.gz, vmlinuz.efi or bzImage";
-            return found.refuse("signer-not-in-kernel", why, remedy);
+            return found.refuse(SIGNER_NOT_IN_KERNEL, why, remedy);
         }
     };
     let Some(Signers { policy, root_hash }) = signers else { return };
@@ -274,7 +288,7 @@ fn assess_built_in_certificates(found: &mut Assessment<'_>, kernel: &Kernel, sig
     for (what, signer) in all.iter().filter(|(_, signer)| unknown(signer)) {
         let trusted = list.iter().map(named).collect::<Vec<_>>().join(", ");
         found.refuse(
-            "signer-not-in-kernel",
+            SIGNER_NOT_IN_KERNEL,
             format!(
                 "the kernel would refuse {what} (ENOKEY): signed by {}, and the kernel trusts only {trusted}",
                 named(signer)
@@ -340,20 +354,9 @@ fn assess_root(found: &mut Assessment<'_>, demands: &Demands) {
 
 /// What runs when a changed command line skips stage0 (`rdinit=/none root=/dev/…`).
 fn assess_foreign_root(found: &mut Assessment<'_>, kernel: &Kernel) {
-    let allows = |facts: &Facts| {
-        let policy = kernel.boot_policy.as_ref()?;
-        Some(policy.evaluate(Op::Execute, facts).action == Action::Allow)
-    };
-    if allows(&Facts { boot_verified: true, ..Facts::default() }) == Some(false) {
-        found.refuse(
-            "boot-policy-stops-stage0",
-            "the policy compiled into the kernel does not let it run programs of the initramfs",
-            "give the policy of CONFIG_IPE_BOOT_POLICY the rule op=EXECUTE boot_verified=TRUE action=ALLOW",
-        );
-    }
     let forced = found.config.is_built_in("CMDLINE_OVERRIDE") || found.config.is_built_in("CMDLINE_FORCE");
     let Some(own) = own_root(found.config).filter(|_| !forced) else { return };
-    let policy = match (found.config.text("IPE_BOOT_POLICY"), allows(&Facts::default())) {
+    let policy = match (found.config.text("IPE_BOOT_POLICY"), boot_policy_allows(kernel, &Facts::default())) {
         ("", _) => "and has no policy (CONFIG_IPE_BOOT_POLICY) against what is on it",
         (_, None) => "and the policy of CONFIG_IPE_BOOT_POLICY is not found in it, or is none",
         (_, Some(true)) => "and its compiled-in policy allows what is on it",
@@ -369,6 +372,52 @@ fn assess_foreign_root(found: &mut Assessment<'_>, kernel: &Kernel) {
         ),
         "use a kernel that has one of the two as a module (Debian: not the cloud flavour); where both must be built in, \
          only a boot loader that takes no other line keeps the kernel to this one, and that is for the recipe to say",
+    );
+}
+
+/// Whether the policy compiled into the kernel lets a program run; `None` where there is none.
+fn boot_policy_allows(kernel: &Kernel, facts: &Facts) -> Option<bool> {
+    let policy = kernel.boot_policy.as_ref()?;
+    Some(policy.evaluate(Op::Execute, facts).action == Action::Allow)
+}
+
+/// The policy compiled into the kernel is in force until stage0 has put the image's in its place.
+fn assess_boot_policy(found: &mut Assessment<'_>, kernel: &Kernel, demands: &Demands) {
+    const NAME: &str = "boot-policy-in-the-way";
+    if boot_policy_allows(kernel, &Facts { boot_verified: true, ..Facts::default() }) == Some(false) {
+        found.refuse(
+            "boot-policy-stops-stage0",
+            "the policy compiled into the kernel does not let it run programs of the initramfs",
+            "give the policy of CONFIG_IPE_BOOT_POLICY the rule op=EXECUTE boot_verified=TRUE action=ALLOW",
+        );
+    }
+    let Some(compiled_in) = kernel.compiled_in_policy() else {
+        let unknown = !found.config.text("IPE_BOOT_POLICY").is_empty();
+        // Where that is worse than a boot that stops, it is refused already.
+        if unknown
+            && found.refusals.iter().all(|refusal| refusal.name != "builtin-disk-driver-and-file-system")
+        {
+            found.refuse(
+                NAME,
+                "the policy of CONFIG_IPE_BOOT_POLICY is not found in the kernel, or is none: stage0 could not be told \
+                 which policy it has to replace",
+                "check the policy with `graven policy check`, and give the kernel as it left its build",
+            );
+        }
+        return;
+    };
+    let Some(policy) = &demands.policy else { return };
+    let why = if compiled_in.name == policy.name {
+        "has the image's own name, so that the kernel would take no other (EEXIST)"
+    } else if compiled_in.version > policy.version {
+        "is newer than the image's, so that the kernel would not let it take its place"
+    } else {
+        return;
+    };
+    found.refuse(
+        NAME,
+        format!("the policy compiled into the kernel, {} {}, {why}", compiled_in.name, compiled_in.version),
+        "give the policy of CONFIG_IPE_BOOT_POLICY a name of its own and policy_version=0.0.0",
     );
 }
 

@@ -24,6 +24,9 @@ pub(crate) fn enforce(plan: &Plan, source: &PolicySource) -> Result<(), Failure>
         return Err(Failure::new(Code::PolicyReadBack, detail));
     }
     activate(&folder)?;
+    if let Some(compiled_in) = &plan.compiled_in_policy {
+        remove(compiled_in)?;
+    }
     only_ours(&plan.policy)?;
     same(&folder, &plan.policy, &message)?;
     enforcement(plan.enforcement)
@@ -82,10 +85,28 @@ pub(crate) fn explain(error: &io::Error) -> String {
 }
 
 fn activate(folder: &Path) -> Result<(), Failure> {
-    let path = folder.join("active");
-    let mut file =
-        OpenOptions::new().write(true).open(&path).or_fail(Code::PolicyActivate, path.display())?;
-    file.write_all(b"1").or_fail(Code::PolicyActivate, path.display())
+    set(&folder.join("active"), Code::PolicyActivate)
+}
+
+fn set(path: &Path, code: Code) -> Result<(), Failure> {
+    let mut file = OpenOptions::new().write(true).open(path).or_fail(code, path.display())?;
+    file.write_all(b"1").or_fail(code, path.display())
+}
+
+/// The policy compiled into the kernel was in force until now. Left there, root could one day activate it again.
+fn remove(policy: &PolicyIdentity) -> Result<(), Failure> {
+    let folder = Path::new(IPE).join("policies").join(&policy.name);
+    let version = policy.version.to_string();
+    let expected: [(&str, &[u8]); 3] =
+        [("name", policy.name.as_bytes()), ("version", version.as_bytes()), ("active", b"0")];
+    for (node, expected) in expected {
+        hold(&folder.join(node), expected, Code::CompiledInPolicy)?;
+    }
+    set(&folder.join("delete"), Code::CompiledInPolicy)?;
+    match folder.exists() {
+        true => Err(Failure::new(Code::CompiledInPolicy, format!("{} is still there", folder.display()))),
+        false => Ok(()),
+    }
 }
 
 fn only_ours(policy: &PolicyIdentity) -> Result<(), Failure> {
@@ -115,19 +136,23 @@ fn same(folder: &Path, policy: &PolicyIdentity, message: &[u8]) -> Result<(), Fa
         ("active", b"1"),
         ("pkcs7", message),
     ];
-    for (node, expected) in expected {
-        let path = folder.join(node);
-        let found = std::fs::read(&path).or_fail(Code::PolicyReadBack, path.display())?;
-        if found != expected {
-            let found =
-                found.iter().take(40).flat_map(|b| b.escape_ascii()).map(char::from).collect::<String>();
-            let expected =
-                if node == "pkcs7" { "the signed policy" } else { &String::from_utf8_lossy(expected) };
-            let detail = format!("{}: expected {expected}, found {found}", path.display());
-            return Err(Failure::new(Code::PolicyReadBack, detail));
-        }
+    expected
+        .into_iter()
+        .try_for_each(|(node, expected)| hold(&folder.join(node), expected, Code::PolicyReadBack))
+}
+
+/// What the kernel says in one of a policy's files.
+fn hold(path: &Path, expected: &[u8], code: Code) -> Result<(), Failure> {
+    let found = std::fs::read(path).or_fail(code, path.display())?;
+    if found == expected {
+        return Ok(());
     }
-    Ok(())
+    // The signed policy is no text, and longer than a line of the log.
+    let shown = |bytes: &[u8]| {
+        bytes.iter().take(40).flat_map(|b| b.escape_ascii()).map(char::from).collect::<String>()
+    };
+    let detail = format!("{}: expected {}, found {}", path.display(), shown(expected), shown(&found));
+    Err(Failure::new(code, detail))
 }
 
 fn enforcement(expected: Enforcement) -> Result<(), Failure> {

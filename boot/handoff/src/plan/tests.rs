@@ -8,6 +8,7 @@ fn small() -> Plan {
     Plan {
         image: "minimal 1.0".to_owned(),
         policy: PolicyIdentity { name: "appliance".to_owned(), version: PolicyVersion(1, 0, 0) },
+        compiled_in_policy: None,
         enforcement: Enforcement::Enforce,
         secure_boot: SecureBoot::Required,
         kernel_lockdown: KernelLockdown::Integrity,
@@ -41,6 +42,8 @@ fn small() -> Plan {
 
 fn full() -> Plan {
     let mut plan = small();
+    plan.compiled_in_policy =
+        Some(PolicyIdentity { name: "graven-boot".to_owned(), version: PolicyVersion(0, 0, 65535) });
     plan.security_modules = vec!["ipe".to_owned(), "yama".to_owned()];
     plan.additions = vec![
         Addition::Before("BOOT_IMAGE=/x ".to_owned()),

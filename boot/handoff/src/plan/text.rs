@@ -19,6 +19,9 @@ pub(super) fn render(plan: &Plan) -> String {
     line("image", &plan.image);
     line("policy.name", &plan.policy.name);
     line("policy.version", &plan.policy.version.to_string());
+    if let Some(PolicyIdentity { name, version }) = &plan.compiled_in_policy {
+        line("compiled-in-policy", &format!("{name} {version}"));
+    }
     line("policy.enforcement", plan.enforcement.word());
     line("secure-boot", plan.secure_boot.word());
     line("kernel-lockdown", plan.kernel_lockdown.word());
@@ -86,12 +89,13 @@ pub(super) fn parse(text: &str) -> Result<Plan, PlanError> {
     let plan = Plan {
         image: lines.one("image", "a name", |value| printable(value).then(|| value.to_owned()))?,
         policy: PolicyIdentity {
-            name: lines.one("policy.name", "1 to 255 of A-Z a-z 0-9 . _ -", |value| {
-                let good = plain(value, "._-") && value.len() <= 255 && value != "." && value != "..";
-                good.then(|| value.to_owned())
-            })?,
+            name: lines.one("policy.name", "1 to 255 of A-Z a-z 0-9 . _ -", policy_name)?,
             version: lines.one("policy.version", "A.B.C, each 0 to 65535", parsed)?,
         },
+        compiled_in_policy: lines.optional("compiled-in-policy", "NAME VERSION", |value| {
+            let (name, version) = value.split_once(' ')?;
+            Some(PolicyIdentity { name: policy_name(name)?, version: parsed(version)? })
+        })?,
         enforcement: lines.one("policy.enforcement", "enforce or audit", Enforcement::from_word)?,
         secure_boot: lines.one("secure-boot", "required or not-required", SecureBoot::from_word)?,
         kernel_lockdown: lines.one(
@@ -305,6 +309,11 @@ fn one_value<T>(
 ) -> Result<T, PlanError> {
     let wrong = || line.error(Problem::Value { expected, found: line.value.chars().take(80).collect() });
     read(line.value).ok_or_else(wrong)
+}
+
+fn policy_name(value: &str) -> Option<String> {
+    let good = plain(value, "._-") && value.len() <= 255 && value != "." && value != "..";
+    good.then(|| value.to_owned())
 }
 
 fn module_parameter(value: &str) -> Option<ModuleParameter> {

@@ -4,7 +4,7 @@ use graven_boot::compression::Compression;
 use graven_boot::initramfs::Initramfs;
 use graven_boot::kernel::{self, Demands, InspectError, Kernel, Parts};
 use graven_handoff::initramfs::MODULES;
-use graven_handoff::{Plan, SecureBoot};
+use graven_handoff::{Plan, PolicyIdentity, SecureBoot};
 use graven_image::tree::{Tree, TreePath};
 
 use super::profile::Signers;
@@ -82,6 +82,7 @@ pub(crate) fn kernel(
         command_line_limit: kernel.arch.command_line_size(),
         modules: archive.map_or(Compression::None, compression_of_modules),
         lsm: None,
+        policy: plan.map(|plan| plan.policy.clone()),
         signers: signers
             .policy
             .clone()
@@ -89,6 +90,18 @@ pub(crate) fn kernel(
             .map(|(policy, root_hash)| kernel::Signers { policy, root_hash }),
     };
     let (mut problems, mut accepted) = (Vec::new(), Vec::new());
+    if let Some(plan) = plan
+        && plan.compiled_in_policy != kernel.compiled_in_policy()
+    {
+        let named = |policy: Option<&PolicyIdentity>| {
+            policy.map_or("none".to_owned(), |policy| format!("{} {}", shown(&policy.name), policy.version))
+        };
+        problems.push(format!(
+            "stage0 has to replace the compiled-in policy {}, the kernel has {}",
+            named(plan.compiled_in_policy.as_ref()),
+            named(kernel.compiled_in_policy().as_ref())
+        ));
+    }
     for refusal in kernel::assess(&kernel, &demands) {
         // The kernel is signed: whoever signed it knew what his recipe accepts. The reason is shown, not hidden.
         match manifest.and_then(|manifest| manifest.accepted.get(&format!("kernel.{}", refusal.name))) {
