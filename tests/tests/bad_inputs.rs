@@ -73,6 +73,26 @@ fn a_kernel_that_boots_another_disk_without_the_initramfs_is_refused_until_accep
 }
 
 #[test]
+fn what_is_accepted_without_need_must_be_taken_out() {
+    for (line, words) in [
+        (
+            "kernel.accept.fec-off = \"x\"",
+            &["recipe.toml:4:", "kernel.accept.fec-off", "take the line out"][..],
+        ),
+        ("packages.accept-scripts.busybox-static = \"x\"", &["no maintainer scripts", "take the line out"]),
+        ("packages.accept-scripts.busybox = \"x\"", &["no package of this name", "take the line out"]),
+        (
+            "lockdown.relax = { usermodehelper = \"x\", module-autoload = \"x\" }",
+            &["recipe.toml:4:", "module-autoload", "take one of the two lines out"],
+        ),
+    ] {
+        let folder = image::folder();
+        recipe(folder.path(), line);
+        refused(folder.path(), USAGE, words);
+    }
+}
+
+#[test]
 fn a_truncated_archive_names_itself_and_the_place() {
     let folder = image::folder();
     let whole = fs::read(inputs::debian_system()).unwrap();

@@ -166,6 +166,13 @@ pub(crate) fn firmware(mut fields: Fields<'_>, choice: Option<&Choice>) -> Firmw
 pub(crate) fn lockdown(mut fields: Fields<'_>) -> Lockdown {
     let relax = fields
         .reasons("relax", |name| Relaxation::parse(name).ok_or_else(|| one_of(name, Relaxation::WORDS)));
+    if let Some(idle) = relax.get(&Relaxation::ModuleAutoload)
+        && relax.contains_key(&Relaxation::Usermodehelper)
+    {
+        let message =
+            "`lockdown.relax.module-autoload` gives nothing that `usermodehelper` does not give already";
+        fields.report_with_help(&idle.place, message, "take one of the two lines out");
+    }
     let exec_securebits = fields.boolean("exec-securebits").unwrap_or(false);
     fields.finish();
     Lockdown { relax, exec_securebits }
