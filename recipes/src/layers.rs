@@ -1,6 +1,6 @@
 //! How one layer of a recipe lies over another.
 
-use crate::value::{Kind, Table, Value};
+use crate::value::{Entry, Kind, Table, Value};
 
 /// What an array in the upper layer does to the one below.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -15,8 +15,12 @@ pub(crate) enum Arrays {
 /// that nobody wrote.
 const WHOLE_ENTRIES: &str = "files";
 
+/// A kernel comes from one source: what names it as packages, and what names it as files.
+const KERNEL_SOURCES: [&[&str]; 2] = [&["local"], &["vmlinuz", "config", "modules-dir"]];
+
 /// Lays `upper` over `lower`: tables merge, arrays append, everything else is replaced.
 pub(crate) fn overlay(lower: &mut Table, upper: Table, arrays: Arrays) {
+    replace_kernel_source(lower, &upper);
     for (key, entry) in upper {
         let whole = key == WHOLE_ENTRIES;
         match lower.get_mut(&key) {
@@ -56,5 +60,22 @@ fn overlay_entries(lower: &mut Value, upper: Value) {
     match (&mut lower.kind, upper.kind) {
         (Kind::Table(below), Kind::Table(above)) => below.extend(above),
         (_, kind) => *lower = Value { kind, place: upper.place },
+    }
+}
+
+/// Takes from `lower` the kernel's source where `upper` names one of another kind. What one layer says of both stays, and
+/// is an error.
+fn replace_kernel_source(lower: &mut Table, upper: &Table) {
+    let Some(Entry { value: Value { kind: Kind::Table(above), .. }, .. }) = upper.get("kernel") else {
+        return;
+    };
+    let Some(Entry { value: Value { kind: Kind::Table(below), .. }, .. }) = lower.get_mut("kernel") else {
+        return;
+    };
+    let named = |source: &[&str]| source.iter().any(|key| above.contains_key(*key));
+    if KERNEL_SOURCES.iter().any(|source| named(source)) {
+        for key in KERNEL_SOURCES.iter().filter(|source| !named(source)).copied().flatten() {
+            below.remove(*key);
+        }
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail here")]
 
 use graven_recipe::{
-    Content, Metadata, Modules, PolicyMode, Profile, Recipe, Relaxation, Selection, SourceKind,
+    Content, KernelSource, Metadata, Modules, PolicyMode, Profile, Recipe, Relaxation, Selection, SourceKind,
 };
 use std::path::{Path, PathBuf};
 
@@ -109,6 +109,37 @@ fn a_release_for_another_target_takes_other_sections() {
     assert_eq!((recipe.disk.slots, recipe.policy.mode), (2, PolicyMode::Enforce));
     assert!(matches!(recipe.kernel.modules, Modules::All));
     assert_eq!(Recipe::targets_of(&path).unwrap(), ["qemu-x86_64", "x86_64-uefi"]);
+}
+
+#[test]
+fn a_kernel_of_files_takes_the_place_of_packages_and_the_other_way_round() {
+    let with = |base: &str, over: &str| {
+        let section = format!("[target.x86_64-uefi]\nkernel.modules = \"all\"\n{over}\n");
+        let text = TOP.replace("inherit = [\"../shared/common.toml\"]", "");
+        let text = text.replace("[target.x86_64-uefi]\nkernel.modules = \"all\"\n", &section);
+        let folder = folder(&[("recipe.toml", &text.replace("local = [\"k.deb\"]", base))]);
+        let selection = Selection { target: Some("x86_64-uefi".into()), ..Selection::default() };
+        Recipe::load(folder.path(), &selection).map(|loaded| loaded.recipe.kernel.source)
+    };
+    let (packages, files) =
+        ("local = [\"k.deb\"]", "vmlinuz = \"Image\"\nconfig = \"config\"\nmodules-dir = \"m\"");
+    let over = "kernel.vmlinuz = \"Image\"\nkernel.config = \"config\"";
+    let KernelSource::Files { vmlinuz, modules_dir: None, .. } = with(packages, over).unwrap() else {
+        panic!("the section's files count")
+    };
+    assert!(vmlinuz.path.ends_with("Image"));
+    let KernelSource::Packages(found) = with(files, "kernel.local = [\"o.deb\"]").unwrap() else {
+        panic!("the section's packages count")
+    };
+    assert_eq!(found.iter().map(|one| &*one.pattern).collect::<Vec<_>>(), ["o.deb"]);
+    let mixed =
+        with(packages, "kernel.local = [\"o.deb\"]\nkernel.vmlinuz = \"Image\"").unwrap_err().to_string();
+    assert!(mixed.contains("either from `local` packages or from files"), "{mixed}");
+    // More packages for one target are still more packages.
+    let KernelSource::Packages(found) = with(packages, "kernel.local = [\"o.deb\"]").unwrap() else {
+        panic!()
+    };
+    assert_eq!(found.len(), 2);
 }
 
 #[test]

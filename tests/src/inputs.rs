@@ -45,6 +45,11 @@ pub fn cloud_kernel(part: &str) -> PathBuf {
     newest("debs", &format!("linux-{part}-7.3"), true)
 }
 
+/// The same for arm64.
+pub fn kernel_arm64(part: &str) -> PathBuf {
+    newest("debs/arm64", &format!("linux-{part}-7.3"), false)
+}
+
 /// systemd's UEFI stub.
 pub fn stub() -> PathBuf {
     newest("debs", "systemd-boot-efi_", false)
@@ -100,6 +105,16 @@ pub fn locked_u_boot() -> Vec<u8> {
     assert!(output.status.success(), "{}: {}", build.display(), output.status);
     let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end());
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Has `recipes/minimal` find what its FIT target needs, made by its own script where it is not there yet.
+pub fn fit() {
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let script = project().join("recipes/minimal/fit.sh");
+        let status = Command::new(&script).status().expect("the script can be started");
+        assert!(status.success(), "{}: {status}", script.display());
+    });
 }
 
 /// Release keys that stay, since a kernel trusts them: what `graven keys new` makes, and `modules.crt` with `modules.pem`.
