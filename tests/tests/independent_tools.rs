@@ -274,7 +274,10 @@ fn openssl_takes_the_signatures_of_policy_and_root_hash() {
 #[test]
 fn ukify_reads_the_boot_artefact() {
     for image in images() {
-        let said = oracle::content("ukify", ["inspect", &image.file("minimal.efi"), "--json=short", "--all"]);
+        let said = oracle::content(
+            oracle::python("python3"),
+            ["/usr/local/bin/ukify", "inspect", &image.file("minimal.efi"), "--json=short", "--all"],
+        );
         let json = said.lines().find(|line| line.starts_with('{')).expect("it prints JSON");
         let seen: Value = serde_json::from_str(json).unwrap();
         let line = fs::read_to_string(image.file("cmdline.txt")).unwrap();

@@ -14,8 +14,19 @@ use tempfile::TempDir;
 pub(crate) fn try_run(tool: &str, arguments: &[&str]) -> Output {
     Command::new(tool)
         .args(arguments)
+        .env("PATH", with_python())
         .output()
         .unwrap_or_else(|error| panic!("this test needs the tool {tool}: {error}"))
+}
+
+/// The folders of programs, before all others that of `tests/setup.sh`'s Python environment: `virt-fw-vars`, and a `python3`
+/// that knows `pefile`, whatever Python this machine has.
+fn with_python() -> std::ffi::OsString {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap();
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(cache.join("graven/venv/bin")).chain(std::env::split_paths(&others));
+    std::env::join_paths(folders).unwrap()
 }
 
 /// Runs a tool that must succeed and returns its standard output.
