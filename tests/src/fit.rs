@@ -1,21 +1,19 @@
 //! FITs for QEMU's arm64 machine over the kernels of `tests/kernels`, and what an attacker does to them.
 
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use graven::link::KEY_NAME;
-use graven_boot::fdt::{Property, Tree};
-use graven_boot::fit::{self, Fit, Hash, SignOptions, Signed};
+use graven::run::{Machine, Platform};
+use graven_boot::fdt::Tree;
+use graven_boot::fit::Fit;
 use graven_boot::keys::read_certificates;
 use graven_boot::sign::Signer;
 use graven_boot::x509::Certificate;
 
+pub use crate::forge::FIT_FILE;
+use crate::forge::fit::{DEVICE_TREE, changed, put_image, sign, value};
 use crate::{image, inputs};
-
-/// Where the FIT lies on the EFI system partition.
-pub const FIT_FILE: &str = "boot.itb";
 
 /// A kernel of `tests/kernels`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,38 +27,51 @@ pub enum Kernel {
 /// `recipes/minimal` as a FIT over one of these kernels, built once for all tests of a process: its output folder.
 pub fn minimal(kernel: Kernel) -> &'static Path {
     static IMAGES: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
-    IMAGES[kernel as usize].get_or_init(|| build(kernel))
+    IMAGES[kernel as usize].get_or_init(|| {
+        let out = image::scratch().join(format!("minimal-fit-{kernel:?}"));
+        match kernel {
+            Kernel::Base => build(&out, &[]),
+            Kernel::Deny => {
+                let folder = inputs::arm64_kernels().join("deny");
+                let file = |key: &str, name: &str| format!("kernel.{key}={:?}", folder.join(name));
+                build(
+                    &out,
+                    &[
+                        file("vmlinuz", "Image"),
+                        file("config", "config"),
+                        file("modules-dir", "modules"),
+                        "kernel.accept.builtin-disk-driver-and-file-system=\"to show what it is worth\""
+                            .into(),
+                    ],
+                );
+            }
+        }
+        out
+    })
 }
 
-fn build(kernel: Kernel) -> PathBuf {
-    let (variant, accept) = match kernel {
-        Kernel::Base => ("base", ""),
-        Kernel::Deny => {
-            ("deny", "accept.builtin-disk-driver-and-file-system = \"to show what it is worth\"\n")
-        }
-    };
-    let minimal = inputs::project().join("recipes/minimal");
-    let folder = image::scratch().join(format!("minimal-fit-{variant}"));
-    std::fs::create_dir(&folder).expect("the scratch folder takes folders");
-    for name in ["inputs", "overlay"] {
-        symlink(minimal.join(name), folder.join(name)).expect("a link can be made");
-    }
-    describe_machine(&folder.join("virt.dtb"));
-    let text = std::fs::read_to_string(minimal.join("recipe.toml")).expect("the recipe can be read");
-    let (root, _) = text.split_once("[kernel]").expect("it names its kernel after its root");
-    let root: String =
-        root.lines().filter(|line| !line.starts_with("targets")).map(|line| format!("{line}\n")).collect();
-    let kernel = inputs::arm64_kernels().join(variant);
-    let recipe = format!(
-        "targets = [\"qemu-arm64-fit\"]\n{root}[kernel]\nvmlinuz = \"{0}/Image\"\nconfig = \"{0}/config\"\n\
-         modules-dir = \"{0}/modules\"\n{accept}[boot]\ndevice-trees = [\"virt.dtb\"]\non-failure = \"poweroff\"\n",
-        kernel.display()
-    );
-    std::fs::write(folder.join("recipe.toml"), recipe).expect("the recipe can be written");
-    let out = folder.join("out");
-    let built = image::try_build(&folder, &out, &inputs::arm64_keys(), &["--target", "qemu-arm64-fit"]);
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    out
+/// Builds `recipes/minimal` for `qemu-arm64-fit` with [`inputs::arm64_keys`] into `out`, with these overrides.
+pub fn build(out: &Path, overrides: &[String]) {
+    let built = try_build(out, overrides);
+    assert!(built.status.success(), "graven build: {}", String::from_utf8_lossy(&built.stderr));
+}
+
+/// As [`build`], whatever comes of it.
+pub fn try_build(out: &Path, overrides: &[String]) -> Output {
+    inputs::fit();
+    let sets = overrides.iter().flat_map(|set| ["--set", set]);
+    let more: Vec<&str> = ["--target", "qemu-arm64-fit"].into_iter().chain(sets).collect();
+    image::try_build(&inputs::project().join("recipes/minimal"), out, &inputs::arm64_keys(), &more)
+}
+
+/// QEMU's machine for arm64 with a U-Boot that requires the key of [`inputs::arm64_keys`].
+pub fn machine(disk: &Path) -> Machine {
+    machine_trusting(disk, &inputs::arm64_keys())
+}
+
+/// A machine that requires another key.
+pub fn machine_trusting(disk: &Path, keys: &Path) -> Machine {
+    Machine::new(disk).platform(Platform::Virt).u_boot(Some(certificate(keys, "fit")))
 }
 
 /// Has QEMU describe the machine that [`graven::run::Machine`] makes of an image without more disks.
@@ -90,18 +101,11 @@ pub fn line(fit: &[u8]) -> String {
 
 /// The FIT with another command line in its device tree, hashed and signed again; what is in its initramfs stays.
 pub fn with_line(fit: &[u8], line: &str, signer: &dyn Signer) -> Vec<u8> {
-    let parsed = Fit::parse(fit).expect("a FIT of ours");
-    let timestamp = parsed.timestamp().expect("it says when it was made");
-    let mut device_tree = Tree::parse(parsed.image("fdt-1").expect("it has one").data).expect("it is one");
-    device_tree.set_bootargs(line).expect("a line of text");
-    let bytes = device_tree.to_bytes().expect("it can be written");
-    let mut tree = Tree::parse(fit).expect("a FIT is a tree");
-    let digest = Hash::Sha256.digest(&bytes);
-    tree.set("/images/fdt-1", Property::bytes("data", bytes)).expect("the image is there");
-    tree.set("/images/fdt-1/hash-1", Property::bytes("value", digest)).expect("its hash is, too");
-    let changed = tree.to_bytes().expect("it can be written");
-    match fit::sign(&changed, &SignOptions::new(KEY_NAME, timestamp), signer) {
-        Ok(Signed::Whole(signed)) => signed,
-        other => panic!("a file signer answers at once, not {other:?}"),
-    }
+    let changed = changed(fit, |tree| {
+        let bytes = value(tree, DEVICE_TREE, "data");
+        let mut device_tree = Tree::parse(&bytes).expect("a device tree");
+        device_tree.set_bootargs(line).expect("a line of text");
+        put_image(tree, DEVICE_TREE, &device_tree.to_bytes().expect("it can be written"));
+    });
+    sign(&changed, signer)
 }

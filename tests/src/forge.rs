@@ -3,6 +3,7 @@
 
 mod addon;
 mod boot;
+pub mod fit;
 mod root;
 
 use std::fs::File;
@@ -22,6 +23,8 @@ pub use root::handed_off;
 
 /// Where the firmware looks for the boot artefact.
 pub const BOOT_FILE: &str = "EFI/BOOT/BOOTX64.EFI";
+/// Where U-Boot does.
+pub const FIT_FILE: &str = "boot.itb";
 
 /// The partitions of an image of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +119,11 @@ impl Forgery {
         let esp = fat::Reader::open(self.partition(Part::Esp)).expect("the ESP can be read");
         let entry = esp.find(path).unwrap_or_else(|| panic!("the ESP has no {path}"));
         esp.read(entry).expect("it can be read")
+    }
+
+    fn has_esp_file(&self, path: &str) -> bool {
+        let esp = fat::Reader::open(self.partition(Part::Esp)).expect("the ESP can be read");
+        esp.find(path).is_some()
     }
 
     /// Puts a file onto the EFI system partition, in place of one that is there.

@@ -17,3 +17,4 @@ pub mod oracle;
 pub mod program;
 pub mod random;
 pub mod refusal;
+pub mod tampering;

@@ -19,6 +19,8 @@ pub enum Stop {
     Firmware,
     /// The boot artefact itself, before Linux has its first line out, with these words.
     Loader(&'static str),
+    /// U-Boot, with these words.
+    UBoot(&'static str),
     /// The kernel, by a panic with these words in its line.
     Kernel(&'static str),
     /// stage0, with this code.
@@ -30,6 +32,7 @@ impl fmt::Display for Stop {
         match self {
             Self::Firmware => f.write_str("the firmware"),
             Self::Loader(words) => write!(f, "the boot artefact («{words}»)"),
+            Self::UBoot(words) => write!(f, "U-Boot («{words}»)"),
             Self::Kernel(words) => write!(f, "the kernel («{words}»)"),
             Self::Stage0(code) => write!(f, "stage0 with {code}"),
         }
@@ -58,7 +61,7 @@ pub fn assert_stopped(machine: &Machine, by: Stop) -> String {
             assert!(DENIED.iter().any(|words| log.contains(words)), "expected {by}:\n{log}");
             assert!(!log.contains("Linux version"), "the kernel started all the same:\n{log}");
         }
-        Stop::Loader(words) => {
+        Stop::Loader(words) | Stop::UBoot(words) => {
             assert!(log.contains(words), "expected {by}:\n{log}");
             assert!(!log.contains("Linux version"), "the kernel started all the same:\n{log}");
         }
@@ -80,7 +83,7 @@ fn boot(machine: &Machine, by: Stop) -> String {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut guest = Guest::start(machine);
     let mut ends = vec![UP, PANIC, STAGE0, DENIED[0], DENIED[1]];
-    if let Stop::Loader(words) = by {
+    if let Stop::Loader(words) | Stop::UBoot(words) = by {
         ends.push(words);
     }
     match guest.console.wait_for_one_of(&ends, LONGEST) {

@@ -11,22 +11,9 @@ use graven_handoff::{Code, Enforcement};
 use graven_tests::forge::{BootParts, Forgery, Part, addon, handed_off, signed, signer, signer_of};
 use graven_tests::guest::{BOOT, Guest};
 use graven_tests::image;
-use graven_tests::refusal::{Stop, UP, assert_stopped};
+use graven_tests::refusal::{Stop, UP};
+use graven_tests::tampering::{Row, Subject, broken_links};
 use graven_verity::dm::RootHash;
-
-/// One change to an image.
-struct Row {
-    /// What is changed, and what is signed again.
-    name: &'static str,
-    /// Changes it.
-    forge: fn(&mut Forgery),
-    /// Who stops the boot.
-    stop: Stop,
-    /// Words that the console must have besides.
-    said: &'static str,
-    /// The links that `graven verify` calls broken, from the disk's bytes alone.
-    found: &'static [&'static str],
-}
 
 /// Words of `recipes/minimal`'s init, a script.
 const INIT: &[u8] = b"echo \"minimal: up\"";
@@ -363,52 +350,13 @@ fn bind(boot: &mut BootParts, root_hash: &RootHash) {
     boot.set_binding(&binding);
 }
 
-/// Boots every row; one that fails does not keep the others from being tried.
-fn boot_all(rows: &[Row]) {
-    let failed = rows.iter().filter(|row| std::panic::catch_unwind(|| boot(row)).is_err());
-    let failed: Vec<&str> = failed.map(|row| row.name).collect();
-    assert!(failed.is_empty(), "{} of {} rows: {failed:#?}", failed.len(), rows.len());
-}
-
-fn boot(row: &Row) {
-    println!("{}: {} stops it", row.name, row.stop);
-    let mut image = Forgery::of(image::minimal());
-    (row.forge)(&mut image);
-    let log = assert_stopped(&image::machine(image.path()), row.stop);
-    assert!(log.contains(row.said), "{}: the console says «{}»:\n{log}", row.name, row.said);
-}
-
-/// What `graven verify` calls broken, and its exit status.
-fn verify(disk: &Path, more: &[&str]) -> (Vec<String>, Option<i32>) {
-    let disk = disk.display().to_string();
-    let output = image::run([&["verify", &disk, "--json"], more].concat());
-    let said = String::from_utf8_lossy(&output.stdout);
-    let report: serde_json::Value = serde_json::from_str(&said)
-        .unwrap_or_else(|error| panic!("{error}: {said}{}", String::from_utf8_lossy(&output.stderr)));
-    let links = report["links"].as_array().unwrap();
-    let bad = links.iter().filter(|link| link["state"] == "bad");
-    (bad.map(|link| link["name"].as_str().unwrap().to_owned()).collect(), output.status.code())
-}
-
-/// With the `db` certificate for everything, and where the image's own bytes tell nothing, with its manifest.
-fn verify_finds(name: &str, forge: fn(&mut Forgery), expected: &[&str]) -> Result<(), String> {
-    let mut image = Forgery::of(image::minimal());
-    forge(&mut image);
-    let certificate = image::keys().join("db.crt").display().to_string();
-    let (bad, status) = verify(image.path(), &["--trust", &certificate]);
-    if bad != expected || status != Some(i32::from(!expected.is_empty())) {
-        return Err(format!("{name}: expected {expected:?}, found {bad:?} and exit status {status:?}"));
+/// `recipes/minimal`, with the `db` certificate trusted for everything.
+fn minimal() -> Subject {
+    Subject {
+        out: image::minimal().to_owned(),
+        machine: image::machine,
+        trust: vec!["--trust".to_owned(), image::keys().join("db.crt").display().to_string()],
     }
-    if expected.is_empty() {
-        let manifest = image::minimal().join("manifest.json").display().to_string();
-        let (bad, status) = verify(image.path(), &["--trust", &certificate, "--manifest", &manifest]);
-        if bad != ["manifest"] || status != Some(1) {
-            return Err(format!(
-                "{name}: expected the manifest to differ, found {bad:?}, exit status {status:?}"
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// A change that only the proof finds.
@@ -476,7 +424,7 @@ fn verify_names_the_broken_link_of_every_change() {
     let rows = SOME.iter().chain(&MORE).map(|row| (row.name, row.forge, row.found));
     let wrong: Vec<String> = rows
         .chain(FOUND_BY_VERIFY.map(|change| (change.name, change.forge, change.found)))
-        .filter_map(|(name, forge, found)| verify_finds(name, forge, found).err())
+        .filter_map(|(name, forge, found)| minimal().finds(name, forge, found).err())
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -490,7 +438,7 @@ fn verify_takes_each_certificate_for_its_role_only() {
     let image = Forgery::of(image::minimal());
 
     let finds = |trust: &[&str], expected: &[&str]| {
-        let (bad, status) = verify(image.path(), trust);
+        let (bad, status) = broken_links(image.path(), trust);
         assert_eq!(bad, expected, "{trust:?}");
         assert_eq!(status, Some(i32::from(!expected.is_empty())), "{trust:?}");
     };
@@ -510,13 +458,13 @@ fn verify_takes_each_certificate_for_its_role_only() {
 
 #[test]
 fn each_judge_stops_what_is_its_to_stop() {
-    boot_all(&SOME);
+    minimal().boot_all(&SOME);
 }
 
 #[test]
 #[cfg_attr(not(feature = "full"), ignore = "a boot for every row: feature `full`")]
 fn every_change_is_stopped_by_the_next_link() {
-    boot_all(&MORE);
+    minimal().boot_all(&MORE);
 }
 
 /// The control: whoever holds the db key and signs everything makes an image that boots. Each row above lacks one thing.

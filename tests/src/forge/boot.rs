@@ -7,21 +7,31 @@ use graven_boot::{authenticode, uki};
 use graven_handoff::initramfs::{COMMAND_LINE, PLAN};
 use graven_handoff::{Binding, Plan, PolicySource};
 
-use super::{BOOT_FILE, Forgery, signed};
+use super::{BOOT_FILE, FIT_FILE, Forgery, fit, signed};
 use crate::inputs;
 
-/// What a UKI is made of, to be changed.
+/// What a UKI or a FIT is made of, to be changed.
 #[derive(Debug, Clone)]
 pub struct BootParts {
-    /// The section `.cmdline`.
+    /// The command line: the section `.cmdline`, or `/chosen/bootargs` of the FIT's device tree.
     pub line: String,
-    /// The section `.initrd`, unpacked.
+    /// The initramfs, unpacked.
     pub initramfs: Initramfs,
-    /// The section `.linux`.
+    /// The kernel as it lies there, in a FIT compressed.
     pub kernel: Vec<u8>,
-    os_release: String,
-    uname: String,
     compression: Compression,
+    shape: Shape,
+}
+
+/// The rest of it.
+#[derive(Debug, Clone)]
+enum Shape {
+    Uki {
+        os_release: String,
+        uname: String,
+    },
+    /// The whole FIT, which gets other images.
+    Fit(Vec<u8>),
 }
 
 impl BootParts {
@@ -82,18 +92,25 @@ impl BootParts {
 
     /// Puts the parts together and signs the whole.
     pub fn sign(&self, signer: &dyn Signer) -> Vec<u8> {
-        signed(authenticode::sign(&self.assemble(), signer))
+        match &self.shape {
+            Shape::Uki { .. } => signed(authenticode::sign(&self.assemble(), signer)),
+            Shape::Fit(_) => fit::sign(&self.assemble(), signer),
+        }
     }
 
     /// Puts the parts together.
     pub fn assemble(&self) -> Vec<u8> {
         let initrd = self.initramfs.write_compressed(self.compression).expect("the archive can be written");
+        let (os_release, uname) = match &self.shape {
+            Shape::Uki { os_release, uname } => (os_release, uname),
+            Shape::Fit(whole) => return fit::with_parts(whole, &self.kernel, &initrd, &self.line),
+        };
         let stub = inputs::member(&inputs::stub(), "./usr/lib/systemd/boot/efi/linuxx64.efi.stub");
         let parts = uki::Parts {
             stub: &stub,
-            os_release: &self.os_release,
+            os_release,
             cmdline: &self.line,
-            uname: &self.uname,
+            uname,
             initrd: &initrd,
             linux: &self.kernel,
             device_trees: uki::DeviceTrees::None,
@@ -105,16 +122,28 @@ impl BootParts {
 impl Forgery {
     /// The boot artefact's parts as they are now.
     pub fn boot_parts(&self) -> BootParts {
-        let bytes = self.esp_file(BOOT_FILE);
+        let bytes = self.esp_file(self.boot_file());
+        if self.boot_file() == FIT_FILE {
+            let fit::Parts { line, initrd, kernel } = fit::parts(&bytes);
+            return BootParts {
+                line,
+                initramfs: initramfs::parse(&initrd, Limits::default()).expect("of ours"),
+                kernel,
+                compression: Compression::of(&initrd),
+                shape: Shape::Fit(bytes),
+            };
+        }
         let uki = uki::Uki::parse(&bytes).expect("the boot file is a UKI");
         let initrd = uki.initrd().expect("with an initramfs");
         BootParts {
             line: uki.cmdline().expect("with a line").to_owned(),
             initramfs: initramfs::parse(initrd, Limits::default()).expect("of ours"),
             kernel: uki.linux().expect("with a kernel").to_vec(),
-            os_release: uki.os_release().expect("with a name").to_owned(),
-            uname: uki.uname().expect("with a release").to_owned(),
             compression: Compression::of(initrd),
+            shape: Shape::Uki {
+                os_release: uki.os_release().expect("with a name").to_owned(),
+                uname: uki.uname().expect("with a release").to_owned(),
+            },
         }
     }
 
@@ -122,7 +151,12 @@ impl Forgery {
     pub fn sign_boot_again(&self, signer: &dyn Signer, change: impl FnOnce(&mut BootParts)) {
         let mut parts = self.boot_parts();
         change(&mut parts);
-        self.put_esp_file(BOOT_FILE, &parts.sign(signer));
+        self.put_esp_file(self.boot_file(), &parts.sign(signer));
+    }
+
+    /// The boot artefact's file.
+    fn boot_file(&self) -> &'static str {
+        if self.has_esp_file(FIT_FILE) { FIT_FILE } else { BOOT_FILE }
     }
 
     /// Writes other words of the same length into the boot artefact's line; its signature stays as it was.
