@@ -172,7 +172,7 @@ impl std::fmt::Display for BootChain {
 
 impl std::fmt::Display for Proof {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Emulator => "booted in an emulator",
             Self::Layout => "layout checked",
             Self::Untried => "untried",

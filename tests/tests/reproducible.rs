@@ -1,10 +1,11 @@
 //! An image is a function of recipe, inputs and keys: not of who builds it, where, when and with how many threads.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use graven_boot::fdt::{Node, Property, Tree};
 use graven_tests::oracle::content;
 use graven_tests::{image, inputs};
 
@@ -33,22 +34,50 @@ fn checkout(recipe: &Path, to: &Path) {
 
 #[test]
 fn folder_time_umask_locale_user_home_and_threads_change_no_byte() {
-    the_same_bytes("qemu-x86_64");
+    the_same_bytes(&minimal(), "qemu-x86_64");
 }
 
 /// Built by a machine of another architecture, by nobody in particular, with no emulation.
 #[test]
 fn nor_do_they_for_arm64() {
-    the_same_bytes("qemu-arm64-uefi");
+    the_same_bytes(&minimal(), "qemu-arm64-uefi");
 }
 
-fn the_same_bytes(target: &str) {
-    let recipe = inputs::project().join("recipes/minimal");
+/// Over Debian's kernel, which would not enforce it: nothing is booted here.
+#[test]
+fn nor_do_they_for_a_fit() {
+    let folder = image::folder();
+    mode(folder.path(), 0o755);
+    for name in ["inputs", "overlay"] {
+        symlink(minimal().join(name), folder.path().join(name)).expect("a link can be made");
+    }
+    let text = fs::read_to_string(minimal().join("recipe.toml")).expect("the recipe can be read");
+    let recipe: String = text
+        .lines()
+        .map(|line| match line {
+            "[kernel]" => "[kernel]\naccept.signer-not-in-kernel = \"never booted\"\n".to_owned(),
+            "[boot]" => "[boot]\ndevice-trees = [\"board.dtb\"]\n".to_owned(),
+            line if line.starts_with("targets") => "targets = [\"qemu-arm64-fit\"]\n".to_owned(),
+            line => format!("{line}\n"),
+        })
+        .collect();
+    fs::write(folder.path().join("recipe.toml"), recipe).expect("the recipe can be written");
+    let tree = Tree::new(Node::new("").with(Property::text("compatible", "acme,board")));
+    let tree = tree.and_then(|tree| tree.to_bytes()).expect("it is one");
+    fs::write(folder.path().join("board.dtb"), tree).expect("the tree can be written");
+    the_same_bytes(folder.path(), "qemu-arm64-fit");
+}
+
+fn minimal() -> PathBuf {
+    inputs::project().join("recipes/minimal")
+}
+
+fn the_same_bytes(recipe: &Path, target: &str) {
     let scratch = image::folder();
     let here = scratch.path().join("here");
     let reference = Command::new(image::graven())
         .arg("build")
-        .arg(&recipe)
+        .arg(recipe)
         .args(["--target", target, "--jobs", "2", "--keys"])
         .arg(image::keys())
         .arg("--out")
@@ -63,7 +92,7 @@ fn the_same_bytes(target: &str) {
     let elsewhere = scratch.path().join("a place with blanks/Ünïcode");
     fs::create_dir_all(&elsewhere).expect("the scratch folder takes folders");
     mode(scratch.path(), 0o755);
-    checkout(&recipe, &elsewhere.join("checkout"));
+    checkout(recipe, &elsewhere.join("checkout"));
     checkout(image::keys(), &elsewhere.join("keys"));
     fs::copy(image::graven(), elsewhere.join("graven")).expect("the program can be copied");
     mode(&elsewhere.join("graven"), 0o755);
