@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Output;
 
+use graven_boot::compression::Compression;
 use graven_boot::fdt::{MAGIC, Node, Property, Tree};
 use graven_boot::fit::control::{Required, add_key};
 use graven_boot::fit::{Hash, Padding, SignatureAlgorithm};
@@ -103,6 +104,29 @@ fn a_u_boot_on_the_disk_is_accepted_by_name_and_stays_unproved() {
     disk.write_all_at(&foreign, FIP).unwrap();
     let said = verify(folder.path());
     assert!(link(&said).starts_with("BAD") && link(&said).contains("key-foreign: "), "{said}");
+}
+
+/// What a board's own U-Boot comes to, as far as the inspection looks: its banner, its configuration, its tree.
+fn locked_u_boot() -> Vec<u8> {
+    let config = "# U-Boot 2026.10 Configuration\nCONFIG_FIT=y\nCONFIG_FIT_SIGNATURE=y\nCONFIG_RSA=y\nCONFIG_RSA_VERIFY=y\n\
+                  CONFIG_ENV_IS_NOWHERE=y\n# CONFIG_CMDLINE is not set\n";
+    let tree = Tree::new(Node::new("").with(Property::text("model", "a board"))).unwrap().to_bytes().unwrap();
+    let config = Compression::Gzip.compress(config.as_bytes()).unwrap();
+    let banner = b"\0U-Boot 2026.10 (Oct 05 2026 - 12:00:00 +0000)\0".as_slice();
+    with_key(&[banner, &config, &[0; 8], &tree].concat(), &certificate(image::keys()))
+}
+
+#[test]
+fn a_u_boot_on_the_disk_that_leaves_nothing_open_is_proved() {
+    let folder = image::folder();
+    fs::write(folder.path().join("u-boot.bin"), locked_u_boot()).unwrap();
+    let built = build(folder.path(), "./child.toml", "[firmware]\nblobs.fip = 'u-boot.bin'\n");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let said = verify(folder.path());
+    let proved = "ok        u-boot               U-Boot 2026.10 requires the key that signed the FIT, and starts nothing else";
+    assert_eq!(link(&said), proved, "{said}");
+    // Who starts that U-Boot is the boot ROM's to say.
+    assert!(said.contains("unproved  firmware  ") && said.contains("NOT PROVED: 1 of 24 links"), "{said}");
 }
 
 #[test]
