@@ -6,6 +6,7 @@
 //! - [`dm`]: dm-verity's parameters, superblock, tree, table line, check, update;
 //! - [`fec`]: its Reed–Solomon parity, and repair with it;
 //! - [`fsverity`]: fs-verity's descriptor, digest and tree;
+//! - [`proof`]: that a block is in a tree, shown by a few digests;
 //! - [`stream`]: one read of a source for several of these at once;
 //! - [`setup`]: devices as veritysetup lays them out, options included;
 //! - [`io`], [`progress`], [`hash`]: what they read from, write to, report to and hash with.
@@ -59,5 +60,6 @@ mod leaves;
 mod map;
 mod merkle;
 pub mod progress;
+pub mod proof;
 pub mod setup;
 pub mod stream;

@@ -6,6 +6,7 @@ mod fit;
 mod fsverity;
 mod keys;
 mod progress;
+mod proof;
 mod run;
 mod verify;
 mod verity;
@@ -90,6 +91,8 @@ enum Verb {
     Extract(contents::ExtractArguments),
     /// Signs, proves and shows U-Boot's FITs, and writes public keys where U-Boot looks for them.
     Fit(fit::Arguments),
+    /// Proves a single file of a signed image, and checks such proofs without the image.
+    Proof(proof::Arguments),
     /// Makes, checks, shows and mends dm-verity devices, as veritysetup does.
     Verity(verity::Arguments),
     /// Computes, signs and shows fs-verity digests, as fsverity does.
@@ -140,6 +143,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Cat(arguments) => contents::cat(&arguments),
         Verb::Extract(arguments) => contents::extract(&arguments),
         Verb::Fit(arguments) => fit::run(&arguments),
+        Verb::Proof(arguments) => proof::run(&arguments),
         Verb::Verity(arguments) => verity::run(&arguments),
         Verb::Fsverity(arguments) => fsverity::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),

@@ -8,11 +8,13 @@
 mod contents;
 mod dirents;
 mod inode;
+mod lookup;
 mod problem;
 mod superblock;
 mod walk;
 mod xattrs;
 
+pub use lookup::{Found, LookupError};
 pub use problem::{Owner, Problem, ReadError};
 
 use std::sync::Arc;
@@ -39,6 +41,11 @@ impl<R: ReadAt + 'static> Reader<R> {
     pub fn open(image: R) -> Result<Self, ReadError> {
         let facts = Facts::read(&image)?;
         Ok(Self { image: Arc::new(image), facts })
+    }
+
+    /// What holds the image.
+    pub fn image(&self) -> Arc<R> {
+        self.image.clone()
     }
 
     /// Length of the file system in bytes.

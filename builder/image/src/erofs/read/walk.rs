@@ -171,7 +171,7 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
         }
         let raw = self.reader.inode(entry.nid)?;
         check_type(entry, raw.file_type)?;
-        let inode = self.inode(&raw)?;
+        let inode = self.reader.whole(&raw, &mut self.shared)?;
         let id = self.tree.insert_child(above, entry.name, inode).map_err(|_| Problem::Name)?;
         self.seen.insert(entry.nid, id);
         self.claim(&raw);
@@ -180,32 +180,6 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
         }
         self.names.push((id, raw.nid, raw.nlink));
         Ok(None)
-    }
-
-    fn inode(&mut self, raw: &RawInode) -> Result<Inode, Refusal> {
-        let kind = match raw.file_type {
-            FileType::Directory => Kind::directory(),
-            FileType::Regular => Kind::File(content(&self.reader.image, raw.place)),
-            FileType::Symlink => Kind::Symlink(self.symlink(raw)?),
-            FileType::CharDevice => Kind::CharDevice(decode_device(raw.device)),
-            FileType::BlockDevice => Kind::BlockDevice(decode_device(raw.device)),
-            FileType::Fifo => Kind::Fifo,
-            FileType::Socket => Kind::Socket,
-        };
-        let xattrs = self.reader.xattrs(raw, &mut self.shared)?;
-        Ok(Inode::new(metadata(raw, xattrs), kind))
-    }
-
-    fn symlink(&self, raw: &RawInode) -> Result<Box<[u8]>, Refusal> {
-        let contents = content(&self.reader.image, raw.place);
-        let len = usize::try_from(contents.len).map_err(|_| Problem::Size(contents.len))?;
-        let mut target = vec![0; len];
-        let io = |source| ReadError::Io { offset: contents.offset, wanted: contents.len, source };
-        contents.read_exact_at(&mut target, 0).map_err(io)?;
-        if target.contains(&0) {
-            return Err(Problem::Target.into());
-        }
-        Ok(target.into())
     }
 
     /// Notes which bytes belong to an inode.
@@ -233,6 +207,36 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
     }
 }
 
+impl<R: ReadAt + 'static> Reader<R> {
+    /// All of an inode; of a directory without its children. `shared` is as for its attributes.
+    pub(super) fn whole(&self, raw: &RawInode, shared: &mut u64) -> Result<Inode, Refusal> {
+        let kind = match raw.file_type {
+            FileType::Directory => Kind::directory(),
+            FileType::Regular => Kind::File(content(&self.image, raw.place)),
+            FileType::Symlink => Kind::Symlink(self.target(raw)?),
+            FileType::CharDevice => Kind::CharDevice(decode_device(raw.device)),
+            FileType::BlockDevice => Kind::BlockDevice(decode_device(raw.device)),
+            FileType::Fifo => Kind::Fifo,
+            FileType::Socket => Kind::Socket,
+        };
+        let xattrs = self.xattrs(raw, shared)?;
+        Ok(Inode::new(metadata(raw, xattrs), kind))
+    }
+
+    /// Where a symbolic link leads.
+    pub(super) fn target(&self, raw: &RawInode) -> Result<Box<[u8]>, Refusal> {
+        let contents = content(&self.image, raw.place);
+        let len = usize::try_from(contents.len).map_err(|_| Problem::Size(contents.len))?;
+        let mut target = vec![0; len];
+        let io = |source| ReadError::Io { offset: contents.offset, wanted: contents.len, source };
+        contents.read_exact_at(&mut target, 0).map_err(io)?;
+        if target.contains(&0) {
+            return Err(Problem::Target.into());
+        }
+        Ok(target.into())
+    }
+}
+
 fn check_overlaps(mut extents: Vec<Extent>) -> Result<(), ReadError> {
     extents.sort_unstable_by_key(|extent| (extent.start, extent.len));
     for pair in extents.windows(2) {
@@ -246,7 +250,7 @@ fn check_overlaps(mut extents: Vec<Extent>) -> Result<(), ReadError> {
     Ok(())
 }
 
-fn check_type(entry: &Entry<'_>, inode: FileType) -> Result<(), Problem> {
+pub(super) fn check_type(entry: &Entry<'_>, inode: FileType) -> Result<(), Problem> {
     if entry.file_type != inode as u8 {
         return Err(Problem::FileType { entry: entry.file_type, inode: inode as u8 });
     }
@@ -262,7 +266,7 @@ fn decode_device(number: u32) -> DeviceNumber {
     DeviceNumber { major: (number >> 8) & 0xfff, minor: (number & 0xff) | ((number >> 12) & 0xf_ff00) }
 }
 
-fn located(refusal: Refusal, path: String, nid: u64) -> ReadError {
+pub(super) fn located(refusal: Refusal, path: String, nid: u64) -> ReadError {
     match refusal {
         Refusal::Image(error) => error,
         Refusal::Bad(problem) => ReadError::Inode { path, nid, problem },
