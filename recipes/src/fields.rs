@@ -3,6 +3,7 @@
 use crate::error::Problem;
 use crate::paths::{FilePattern, LocalPath};
 use crate::place::{At, Place};
+use crate::recipe::PackageRequest;
 use crate::size::parse_size;
 use crate::value::{Entry, Kind, Table, Value};
 use crate::words::Word;
@@ -258,6 +259,44 @@ impl<'a> Fields<'a> {
         self.decoder.local_path(&self.name(key), value)
     }
 
+    /// A package of the repositories; `{arch}` stands for Debian's name of the architecture.
+    pub(crate) fn package(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<PackageRequest, String>,
+    ) -> Option<At<PackageRequest>> {
+        let value = self.value(key)?;
+        self.package_of(&self.name(key), value, &parse)
+    }
+
+    /// Packages of the repositories.
+    pub(crate) fn packages(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<PackageRequest, String>,
+    ) -> Vec<At<PackageRequest>> {
+        let name = format!("each of {}", self.name(key));
+        let items = self.array(key, "an array of package names");
+        items.iter().filter_map(|value| self.package_of(&name, value, &parse)).collect()
+    }
+
+    fn package_of(
+        &self,
+        name: &str,
+        value: &Value,
+        parse: &impl Fn(&str) -> Result<PackageRequest, String>,
+    ) -> Option<At<PackageRequest>> {
+        let text = self.decoder.path_text(name, value)?;
+        match parse(&text.replace("{arch}", "any")) {
+            Ok(_) => Some(At { value: parse(&text).ok()?, place: text.place }),
+            Err(expected) => {
+                let message = format!("`{}` is no package to ask for", text.escape_debug());
+                self.report_with_help(&text.place, message, expected);
+                None
+            }
+        }
+    }
+
     pub(crate) fn pattern(&mut self, key: &'static str) -> Option<FilePattern> {
         let value = self.value(key)?;
         self.decoder.pattern(&self.name(key), value)
@@ -310,11 +349,12 @@ impl<'a> Fields<'a> {
 
     /// The tables of an array, each to be taken apart.
     pub(crate) fn tables(&mut self, key: &'static str) -> Vec<Fields<'a>> {
-        let expected = format!("an array of tables, each below [[{key}]]");
+        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        let expected = format!("an array of tables, each below [[{path}]]");
         let mut all = Vec::new();
         for item in self.array(key, &expected) {
             match &item.kind {
-                Kind::Table(table) => all.push(self.decoder.fields(format!("{key}[]"), table, &item.place)),
+                Kind::Table(table) => all.push(self.decoder.fields(format!("{path}[]"), table, &item.place)),
                 _ => self.decoder.wrong_kind(&self.name(key), item, &expected),
             }
         }

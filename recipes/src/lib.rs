@@ -17,6 +17,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod lock;
+
 mod decode;
 mod error;
 mod fields;
@@ -37,7 +39,8 @@ pub use paths::{FilePattern, LocalPath};
 pub use place::{At, Place};
 pub use recipe::{
     Boot, Content, Disk, FileEntry, Firmware, Init, Kernel, KernelSource, Lockdown, Modules, Mount, Owner,
-    Packages, Policy, Reason, Recipe, Services, Source, SourceKind, User, Verity, Version,
+    PackageRequest, Packages, Policy, Reason, Recipe, Repository, Services, Source, SourceKind, Stub, User, Verity,
+    Version,
 };
 pub use schema::schema;
 pub use size::parse_size;

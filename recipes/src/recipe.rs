@@ -79,10 +79,50 @@ pub type Reason = At<String>;
 /// `[packages]`
 #[derive(Clone, Debug, Default)]
 pub struct Packages {
+    /// Packages from the repositories, with all that they need; none of them is in `remove`.
+    pub install: Vec<At<PackageRequest>>,
+    /// Packages that must not come in, neither by `install` of another layer nor since another needs them.
+    pub remove: Vec<At<String>>,
+    /// Whether every package that is marked `Essential` comes in.
+    pub essential: bool,
+    /// Where packages come from, in order.
+    pub repositories: Vec<Repository>,
     /// Files of packages; each pattern must match at least one.
     pub local: Vec<FilePattern>,
     /// Packages whose maintainer scripts are passed over, though not all of what they do is known, by package name.
     pub accept_scripts: BTreeMap<String, Reason>,
+}
+
+/// A package that is asked for: `name`, `name:architecture`, `name=1.1*`, `name/suite`, and these together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageRequest {
+    /// Its name; in [`Kernel`] it may hold `*`.
+    pub name: String,
+    /// Its architecture, where that is not the target's.
+    pub architecture: Option<String>,
+    /// What its version must look like; `*` stands for anything.
+    pub version: Option<String>,
+    /// The suite it must come from.
+    pub suite: Option<String>,
+}
+
+/// One `[[packages.repo]]`.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    /// Where the recipe states it.
+    pub place: Place,
+    /// The suite: the folder below `dists/`.
+    pub suite: String,
+    /// Its address, without a slash at the end; without, it is Debian's and whoever builds names a mirror.
+    pub url: Option<String>,
+    /// Its components; never empty.
+    pub components: Vec<String>,
+    /// Who signs it; without, it is Debian.
+    pub keyring: Option<LocalPath>,
+    /// Its packages' priority in apt's numbers; without, what the suite says of itself.
+    pub priority: Option<i32>,
+    /// The architectures it is asked for; empty stands for the target's, whichever that is.
+    pub architectures: Vec<String>,
 }
 
 /// One `[[source]]`.
@@ -205,6 +245,8 @@ pub struct Kernel {
 pub enum KernelSource {
     /// Debian packages that together hold `vmlinuz`, `config` and modules. Never empty.
     Packages(Vec<FilePattern>),
+    /// A Debian package of the repositories, with those that bring its modules and configuration.
+    Package(At<PackageRequest>),
     /// Single files.
     Files {
         /// The kernel, a PE image or a compressed one.
@@ -228,14 +270,23 @@ pub enum Modules {
 /// `[boot]`
 #[derive(Clone, Debug)]
 pub struct Boot {
-    /// systemd's EFI stub, or a Debian package (`.deb`) that holds it. UKI targets need it.
-    pub stub: Option<FilePattern>,
+    /// systemd's EFI stub. UKI targets need it; there the repositories' own is taken unless said.
+    pub stub: Option<Stub>,
     /// The board's device trees (`.dtb`), for FIT targets: those of the kernel's own that the target names, unless given.
     pub device_trees: Vec<FilePattern>,
     /// Whether stage0 demands Secure Boot.
     pub secure_boot: SecureBoot,
     /// What stage0 does once it has refused to go on.
     pub on_failure: OnFailure,
+}
+
+/// Where systemd's EFI stub comes from.
+#[derive(Clone, Debug)]
+pub enum Stub {
+    /// The stub itself, or a Debian package (`.deb`) that holds it.
+    File(FilePattern),
+    /// A package of the repositories.
+    Package(At<PackageRequest>),
 }
 
 /// `[firmware]`
@@ -310,6 +361,29 @@ pub struct Disk {
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}.{}", self.major, self.minor, self.revision)
+    }
+}
+
+impl std::fmt::Display for PackageRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        for (mark, part) in [(':', &self.architecture), ('=', &self.version), ('/', &self.suite)] {
+            if let Some(part) = part {
+                write!(f, "{mark}{part}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Recipe {
+    /// Whether anything comes from repositories, so that there is something to lock.
+    #[must_use]
+    pub fn needs_repositories(&self) -> bool {
+        !self.packages.install.is_empty()
+            || self.packages.essential
+            || matches!(self.kernel.source, KernelSource::Package(_))
+            || matches!(self.boot.stub, Some(Stub::Package(_)))
     }
 }
 

@@ -120,10 +120,36 @@ enum Mode {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct PackagesTable {
+    /// Packages from the repositories, with all that they need: `name`, `name=1.1*`, `name:arch`, `name/suite`.
+    install: Option<Vec<String>>,
+    /// Packages that must not come in.
+    remove: Option<Vec<String>>,
+    /// Whether every package that is marked `Essential` comes in; they do not unless said.
+    essential: Option<bool>,
+    /// Where packages come from.
+    repo: Option<Vec<RepositoryTable>>,
     /// Patterns of `.deb` files; `{arch}` is Debian's name of the architecture.
     local: Option<Vec<String>>,
     /// Packages whose maintainer scripts are passed over, though not all of what they do is known; each with the reason.
     accept_scripts: Option<BTreeMap<String, String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct RepositoryTable {
+    /// The suite: the folder below `dists/`, such as `trixie`.
+    suite: String,
+    /// The mirror's address; without, GRAVEN_DEBIAN_MIRROR or the building machine's own Debian mirror.
+    url: Option<String>,
+    /// Its components; `main` unless said.
+    components: Option<Vec<String>>,
+    /// File with the public keys of whoever signs it; Debian's keyring of the building machine unless said.
+    keyring: Option<String>,
+    /// Its packages' priority in apt's numbers: 500, or what the suite says of itself.
+    #[schemars(range(min = 1, max = 10000))]
+    priority: Option<u16>,
+    /// The architectures that it is asked for; all that are wanted unless said.
+    architectures: Option<Vec<String>>,
 }
 
 #[derive(JsonSchema)]
@@ -205,6 +231,8 @@ struct ServicesTable {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct KernelTable {
+    /// A package of the repositories, with those that bring its modules; `*` stands for anything, the newest is taken.
+    package: Option<String>,
     /// Patterns of the `.deb` files that together hold vmlinuz, config and modules.
     local: Option<Vec<String>>,
     /// The kernel, where it comes as files.
@@ -238,7 +266,7 @@ enum AllModules {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct BootTable {
-    /// systemd's EFI stub, or the Debian package that holds it.
+    /// systemd's EFI stub, the Debian package that holds it, or such a package's name; found by itself where there are repositories.
     stub: Option<String>,
     /// The board's device trees (`.dtb`), for FIT targets; those of the kernel's own that the target names unless said.
     device_trees: Option<Vec<String>>,
@@ -378,7 +406,7 @@ mod tests {
         section.remove("targets");
 
         // One of each of what a recipe may have several of.
-        let text = "source = [{}]\nmount = [{}]\nfiles.\"/a\" = {}\nusers.a = {}\n".to_owned();
+        let text = "source = [{}]\nmount = [{}]\npackages.repo = [{}]\nfiles.\"/a\" = {}\nusers.a = {}\n".to_owned();
         let document = Document { name: "example".into(), base: PathBuf::new(), text };
         let tree = Value::parse(&Arc::new(document)).unwrap();
         let known = known_keys(&tree);

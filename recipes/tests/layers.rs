@@ -4,6 +4,7 @@
 
 use graven_recipe::{
     Content, KernelSource, Metadata, Modules, PolicyMode, Profile, Recipe, Relaxation, Selection, SourceKind,
+    Stub,
 };
 use std::path::{Path, PathBuf};
 
@@ -165,7 +166,8 @@ fn paths_start_from_the_file_that_states_them() {
         recipe.sources.iter().map(|source| source.metadata).collect::<Vec<_>>(),
         [Metadata::Keep, Metadata::Normalised]
     );
-    assert_eq!(recipe.boot.stub.unwrap().place.file(), "--set");
+    let Some(Stub::File(stub)) = recipe.boot.stub else { panic!("no file") };
+    assert_eq!(stub.place.file(), "--set");
 }
 
 #[test]

@@ -4,15 +4,23 @@ use super::rules;
 use crate::fields::Fields;
 use crate::paths::LocalPath;
 use crate::place::Place;
-use crate::recipe::{Content, FileEntry, Owner, Packages, Source, SourceKind};
+use crate::recipe::{Content, FileEntry, Owner, Packages, Repository, Source, SourceKind};
 use crate::value::{Kind, Value};
 use crate::words::Metadata;
 use std::collections::BTreeMap;
 
-const NEEDS_REPOSITORIES: &str =
-    "is not supported yet: it needs package sources; list .deb files in `packages.local` instead";
-
 pub(crate) fn packages(mut fields: Fields<'_>) -> Packages {
+    let mut install = fields.packages("install", rules::package);
+    let remove = fields.texts("remove");
+    for name in &remove {
+        if let Err(expected) = rules::package_name(name) {
+            let message = format!("`{}` is no package name", name.escape_debug());
+            fields.report_with_help(&name.place, message, expected);
+        }
+    }
+    install.retain(|request| !remove.iter().any(|name| name.value == request.name));
+    let essential = fields.boolean("essential").unwrap_or(false);
+    let repositories = fields.tables("repo").into_iter().filter_map(repository).collect();
     let local = fields.patterns("local");
     let accept_scripts = fields.reasons("accept-scripts", |package| {
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
@@ -21,11 +29,47 @@ pub(crate) fn packages(mut fields: Fields<'_>) -> Packages {
             false => Err("the name of a Debian package, such as `busybox-static`".to_owned()),
         }
     });
-    for key in ["install", "repo", "essential"] {
-        fields.misplaced(key, NEEDS_REPOSITORIES);
+    fields.finish();
+    Packages { install, remove, essential, repositories, local, accept_scripts }
+}
+
+fn repository(mut fields: Fields<'_>) -> Option<Repository> {
+    let place = fields.place().clone();
+    let suite = fields.text_like("suite", rules::suite);
+    let url = fields.text_like("url", rules::repository_url);
+    let mut components = fields.texts("components");
+    let architectures = fields.texts("architectures");
+    for (words, what) in [(&components, "component"), (&architectures, "architecture")] {
+        for word in words.iter().filter(|word| rules::repository_word(word).is_err()) {
+            fields.report(&word.place, format!("`{}` is no {what} of a repository", word.escape_debug()));
+        }
+    }
+    let keyring = fields.local_path("keyring");
+    let priority = fields.integer("priority", &(1..=10_000));
+    if !fields.has("suite") {
+        fields.report_with_help(&place, "this repository has no `suite`", "such as suite = \"trixie\"");
+    }
+    if let (Some(url), None) = (&url, &keyring)
+        && !fields.has("keyring")
+        && !rules::is_debians(url)
+    {
+        let help = "the file with the public keys that its owner signs with: keyring = \"owner.pgp\"";
+        fields.report_with_help(&url.place, "a repository that is not Debian's needs a `keyring`", help);
     }
     fields.finish();
-    Packages { local, accept_scripts }
+    if components.is_empty() {
+        components.push(crate::At { value: "main".to_owned(), place: place.clone() });
+    }
+    let plain = |words: Vec<crate::At<String>>| words.into_iter().map(|word| word.value).collect();
+    Some(Repository {
+        suite: suite?.value,
+        url: url.map(|url| url.trim_end_matches('/').to_owned()),
+        components: plain(components),
+        keyring,
+        priority: priority.and_then(|priority| i32::try_from(priority.value).ok()),
+        architectures: plain(architectures),
+        place,
+    })
 }
 
 pub(crate) fn source(mut fields: Fields<'_>) -> Option<Source> {

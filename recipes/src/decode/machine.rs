@@ -3,7 +3,7 @@
 use super::{Choice, rules};
 use crate::fields::{Fields, one_of};
 use crate::place::{At, Place};
-use crate::recipe::{Boot, Firmware, Kernel, KernelSource, Lockdown, Modules, Mount};
+use crate::recipe::{Boot, Firmware, Kernel, KernelSource, Lockdown, Modules, Mount, Stub};
 use crate::value::Kind;
 use crate::words::{MountType, Relaxation, Word};
 use graven_targets::{BootChain, ModuleName};
@@ -23,12 +23,19 @@ pub(crate) fn kernel(mut fields: Fields<'_>, choice: Option<&Choice>) -> Option<
         }
     }
     let accept = fields.reasons("accept", objection);
-    for key in ["package", "files"] {
-        fields.misplaced(key, "is not supported yet: list the kernel's .deb files in `kernel.local`");
-    }
+    let package = fields.package("package", rules::package_pattern);
+    fields.misplaced("files", "is no key: name the kernel's files with `vmlinuz`, `config` and `modules-dir`");
 
     let files =
         ["vmlinuz", "config", "modules-dir"].into_iter().filter(|key| fields.has(key)).collect::<Vec<_>>();
+    if fields.has("package") {
+        if fields.has("local") || !files.is_empty() {
+            let message = "a kernel comes either from a `package` of the repositories, from `local` packages, or from files";
+            fields.report(fields.place(), message);
+        }
+        fields.finish();
+        return Some(Kernel { source: KernelSource::Package(package?), modules, command_line, accept });
+    }
     let source = match (fields.has("local"), files.is_empty()) {
         (true, true) => {
             if local.is_empty() && choice.is_some() {
@@ -57,8 +64,9 @@ pub(crate) fn kernel(mut fields: Fields<'_>, choice: Option<&Choice>) -> Option<
         }
         (false, true) => {
             if choice.is_some() {
-                let help = "[kernel] local = [\"linux-binary-*.deb\", \"linux-modules-*.deb\"], or vmlinuz and config";
-                fields.report_with_help(fields.place(), "no kernel: `kernel.local` is missing", help);
+                let help = "[kernel] package = \"linux-binary-7.3*-{arch}\", or local = [\"linux-binary-*.deb\", \
+                    \"linux-modules-*.deb\"], or vmlinuz and config";
+                fields.report_with_help(fields.place(), "no kernel: `kernel.package` is missing", help);
             }
             None
         }
@@ -106,13 +114,22 @@ fn modules(fields: &mut Fields<'_>) -> Modules {
 
 pub(crate) fn boot(mut fields: Fields<'_>) -> Boot {
     let boot = Boot {
-        stub: fields.pattern("stub"),
+        stub: stub(&mut fields),
         device_trees: fields.patterns("device-trees"),
         secure_boot: fields.word("secure-boot").map(|word| word.value).unwrap_or_default(),
         on_failure: fields.word("on-failure").map(|word| word.value).unwrap_or_default(),
     };
     fields.finish();
     boot
+}
+
+/// A file by its ending, else a package.
+fn stub(fields: &mut Fields<'_>) -> Option<Stub> {
+    let is_file = |text: &str| [".efi", ".stub", ".deb"].iter().any(|ending| text.ends_with(ending));
+    match fields.value("stub").map(|value| &value.kind) {
+        Some(Kind::Text(text)) if !is_file(text) => fields.package("stub", rules::package).map(Stub::Package),
+        _ => fields.pattern("stub").map(Stub::File),
+    }
 }
 
 /// A file for each blob of the target, and none for what it has not.

@@ -11,7 +11,7 @@ mod rules;
 use crate::error::Problem;
 use crate::fields::{Decoder, Fields};
 use crate::place::At;
-use crate::recipe::{Disk, Init, Policy, Recipe, Verity, Version};
+use crate::recipe::{Boot, Disk, Init, Kernel, KernelSource, Packages, Policy, Recipe, Stub, Verity, Version};
 use crate::value::{Kind, Table, Value};
 use crate::words::{PolicyMode, Profile};
 use graven_targets::{BootChain, Target};
@@ -70,7 +70,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
     let users = people::users(&mut top);
     let services = people::services(top.table("services"));
     let kernel = machine::kernel(top.table("kernel"), choice);
-    let boot = machine::boot(top.table("boot"));
+    let mut boot = machine::boot(top.table("boot"));
     let firmware = machine::firmware(top.table("firmware"), choice);
     let verity = verity(top.table("verity"));
     let policy = policy(top.table("policy"), choice);
@@ -86,10 +86,18 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
                 top.report(top.place(), format!("`{key}` is missing"));
             }
         }
-        if boot.stub.is_none() && choice.target.boot_chain == BootChain::Uki {
+        let is_uki = choice.target.boot_chain == BootChain::Uki;
+        if let (true, None, Some(repository)) = (is_uki, &boot.stub, packages.repositories.first()) {
+            let request = rules::package(STUB).ok();
+            boot.stub = request.map(|request| Stub::Package(At { value: request, place: repository.place.clone() }));
+        }
+        needs_repositories(&top, &packages, kernel.as_ref(), &boot);
+        if boot.stub.is_none() && is_uki {
             let message = format!("`boot.stub` is missing, which `{}` needs", choice.target.name);
             let stub = choice.target.arch.efi_stub_file();
-            let help = format!("the file {stub}, or a Debian package systemd-boot-efi that holds it");
+            let help = format!(
+                "it comes with [[packages.repo]]; or the file {stub}, or a Debian package systemd-boot-efi that holds it"
+            );
             top.report_with_help(top.place(), message, help);
         }
     }
@@ -120,6 +128,32 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
         lockdown,
         disk,
     })
+}
+
+/// The package that brings systemd's EFI stub.
+const STUB: &str = "systemd-boot-efi";
+
+/// What comes from repositories needs some.
+fn needs_repositories(top: &Fields<'_>, packages: &Packages, kernel: Option<&Kernel>, boot: &Boot) {
+    if !packages.repositories.is_empty() {
+        return;
+    }
+    let kernel = kernel.and_then(|kernel| match &kernel.source {
+        KernelSource::Package(package) => Some(package),
+        _ => None,
+    });
+    let stub = match &boot.stub {
+        Some(Stub::Package(package)) => Some(package),
+        _ => None,
+    };
+    for package in packages.install.first().into_iter().chain(kernel).chain(stub) {
+        let message = format!("`{}` comes from a repository, and the recipe has none", package.value);
+        top.report_with_help(&package.place, message, "[[packages.repo]] suite = \"trixie\"");
+    }
+    if packages.essential && packages.install.is_empty() {
+        let message = "`packages.essential` takes packages from repositories, and the recipe has none";
+        top.report_with_help(top.place(), message, "[[packages.repo]] suite = \"trixie\"");
+    }
 }
 
 /// Keys that have their place elsewhere, or their time later.

@@ -1,6 +1,6 @@
 //! What single texts must look like. Each rule answers with what would be right.
 
-use crate::recipe::Version;
+use crate::recipe::{PackageRequest, Version};
 use toml::value::{Datetime, Offset};
 
 /// The kernel's `PATH_MAX` less NUL.
@@ -88,6 +88,86 @@ pub(crate) fn image_path(text: &str) -> Result<(), String> {
     Err("no empty part, no . or .., no slash at the end, no part over 255 bytes".to_owned())
 }
 
+/// The name of a Debian package (Debian Policy 5.6.7).
+pub(crate) fn package_name(name: &str) -> Result<(), String> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
+    let begins = name.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit());
+    match name.len() >= 2 && begins && name.bytes().all(plain) {
+        true => Ok(()),
+        false => Err("the name of a Debian package, such as `busybox-static`".to_owned()),
+    }
+}
+
+/// `name[:architecture][=version][/suite]`.
+pub(crate) fn package(text: &str) -> Result<PackageRequest, String> {
+    let request = request(text);
+    package_name(&request.name).map_err(|_| PACKAGE.to_owned())?;
+    parts(request)
+}
+
+/// The same, `*` in the name standing for anything.
+pub(crate) fn package_pattern(text: &str) -> Result<PackageRequest, String> {
+    let request = request(text);
+    package_name(&request.name.replace('*', "x")).map_err(|_| PACKAGE.to_owned())?;
+    parts(request)
+}
+
+const PACKAGE: &str = "a Debian package, such as `nftables`, `nftables=1.1*`, `libc6:i386` or `nftables/trixie-backports`";
+
+fn request(text: &str) -> PackageRequest {
+    let (text, suite) = split(text, '/');
+    let (text, version) = split(text, '=');
+    let (name, architecture) = split(text, ':');
+    PackageRequest { name: name.to_owned(), architecture, version, suite }
+}
+
+fn split(text: &str, mark: char) -> (&str, Option<String>) {
+    match text.split_once(mark) {
+        Some((before, after)) => (before, Some(after.to_owned())),
+        None => (text, None),
+    }
+}
+
+fn parts(request: PackageRequest) -> Result<PackageRequest, String> {
+    let version = |b: u8| b.is_ascii_alphanumeric() || b".+-:~*".contains(&b);
+    let fits = request.architecture.as_deref().is_none_or(|name| repository_word(name).is_ok())
+        && request.version.as_deref().is_none_or(|text| !text.is_empty() && text.bytes().all(version))
+        && request.suite.as_deref().is_none_or(|name| suite(name).is_ok());
+    if fits { Ok(request) } else { Err(PACKAGE.to_owned()) }
+}
+
+/// A folder below `dists/`.
+pub(crate) fn suite(text: &str) -> Result<(), String> {
+    let part = |part: &str| !matches!(part, "." | "..") && repository_word(part).is_ok();
+    match text.split('/').all(part) {
+        true => Ok(()),
+        false => Err("the folder of a suite below `dists/`, such as `trixie` or `trixie-backports`".to_owned()),
+    }
+}
+
+/// A component or an architecture.
+pub(crate) fn repository_word(text: &str) -> Result<(), String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"+-._".contains(&b);
+    match !text.is_empty() && text.len() <= 100 && text.bytes().all(plain) {
+        true => Ok(()),
+        false => Err("letters, digits, + - . _".to_owned()),
+    }
+}
+
+pub(crate) fn repository_url(text: &str) -> Result<(), String> {
+    let known = ["http://", "https://", "file:///"].iter().any(|scheme| text.starts_with(scheme));
+    match known && text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err("the address of a mirror, http:// or https:// or file:///, such as https://deb.debian.org/debian".to_owned()),
+    }
+}
+
+/// Whether an address looks like a mirror of Debian's own, which Debian's keyring is for.
+pub(crate) fn is_debians(url: &str) -> bool {
+    let path = url.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    matches!(path, "debian" | "debian-security" | "debian-ports") || url.contains("/archive/debian")
+}
+
 pub(crate) fn hex(text: &str) -> Result<Vec<u8>, String> {
     let expected = || "hexadecimal digits, two a byte, at most 256 bytes".to_owned();
     if !text.len().is_multiple_of(2) || text.len() > 512 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -172,7 +252,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{command_line_word, image_path, unix_seconds, version};
+    use super::{command_line_word, image_path, package, package_pattern, unix_seconds, version};
 
     #[test]
     fn dates_are_what_date_says() {
@@ -201,6 +281,17 @@ mod tests {
         {
             assert_eq!(command_line_word(word), Ok(()), "{word}");
         }
+    }
+
+    #[test]
+    fn a_package_is_asked_for_by_name_architecture_version_and_suite() {
+        for text in ["nftables", "nftables=1.1*", "libc6:i386", "g++", "foo/trixie-backports", "foo:i386=1:2~b/a/b"] {
+            assert_eq!(package(text).unwrap().to_string(), text);
+        }
+        for text in ["", "a", "Nft", "a b", "linux-*", "foo=", "foo:", "foo/", "foo/..", "foo=1 2", "../x.deb"] {
+            assert!(package(text).is_err(), "{text}");
+        }
+        assert_eq!(package_pattern("linux-binary-7.3*-arm64").unwrap().name, "linux-binary-7.3*-arm64");
     }
 
     #[test]
