@@ -20,6 +20,40 @@ pub enum Error {
     /// What maintainer scripts would have done, users, services.
     #[error(transparent)]
     Finish(#[from] graven_finish::Error),
+    /// A repository, or what is asked of it.
+    #[error(transparent)]
+    Repository(#[from] graven_sources::debian::Error),
+    /// The same, with the target and profile that asked.
+    #[error("for {whom}: {error}")]
+    For {
+        /// `TARGET/PROFILE`.
+        whom: String,
+        /// What is wrong.
+        error: Box<Self>,
+    },
+    /// A download.
+    #[error(transparent)]
+    Network(#[from] graven_sources::network::NetworkError),
+    /// A locked package that its mirror has no longer.
+    #[error("{0}")]
+    Gone(String),
+    /// What would have needed the network.
+    #[error("{0}")]
+    Offline(String),
+    /// This machine has no keyring to check signatures with.
+    #[error("{0}")]
+    NoKeyring(String),
+    /// The lock's file.
+    #[error(transparent)]
+    Lock(#[from] graven_recipe::lock::LockError),
+    /// A lock that would have had to change.
+    #[error("{} does not fit, and --locked forbids to change it: {problem}", path.display())]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+        /// What differs.
+        problem: String,
+    },
     /// A place in the tree.
     #[error(transparent)]
     Tree(#[from] graven_image::tree::Error),
@@ -95,6 +129,11 @@ impl Error {
         Self::Io { path: path.as_ref().to_owned(), source }
     }
 
+    /// Says for which target and profile; once is enough.
+    pub(crate) fn for_target(self, whom: &str) -> Self {
+        Self::For { whom: whom.to_owned(), error: Box::new(self) }
+    }
+
     /// An error of writing the root into the disk image at `disk`: a source that failed names itself.
     pub(crate) fn root(disk: &Path, source: io::Error) -> Self {
         let names_itself =
@@ -116,6 +155,13 @@ impl Error {
         match self {
             Self::Source(error) if error.problem.is_environment() => Fault::Environment,
             Self::Source(_) | Self::Finish(graven_finish::Error::Package(_)) => Fault::Input,
+            Self::For { error, .. } => error.fault(),
+            Self::Repository(error) if error.is_environment() => Fault::Environment,
+            Self::Repository(error) if error.is_usage() => Fault::Usage,
+            Self::Repository(_) => Fault::Input,
+            Self::Network(error) if error.problem.is_bad_content() => Fault::Input,
+            Self::Network(_) | Self::Gone(_) | Self::Offline(_) | Self::NoKeyring(_) => Fault::Environment,
+            Self::Lock(graven_recipe::lock::LockError::Read { .. }) => Fault::Environment,
             Self::Io { .. }
             | Self::Contents(_)
             | Self::Output(OutputError::Io { .. } | OutputError::Busy(_))

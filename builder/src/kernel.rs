@@ -14,8 +14,9 @@ use graven_verify::manifest::Input;
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::inputs::{file_input, package_input, read_packages};
+use crate::inputs::{file_input, package_input, read_fetched, read_packages};
 use crate::signers::Signers;
+use crate::supply::fetch::Provided;
 
 /// Largest kernel image that is taken, in bytes.
 const LARGEST_IMAGE: u64 = 256 << 20;
@@ -44,19 +45,10 @@ impl KernelFiles {
     ///
     /// # Errors
     /// Missing or damaged files, and packages that hold no kernel, or two.
-    pub(crate) fn read(recipe: &Recipe, spool: &Spool) -> Result<Self> {
+    pub(crate) fn read(recipe: &Recipe, provided: &Provided, spool: &Spool) -> Result<Self> {
         match &recipe.kernel.source {
-            KernelSource::Packages(patterns) => {
-                let mut tree = empty_tree();
-                let (mut inputs, mut newest_mtime) = (Vec::new(), None);
-                let packages = read_packages(recipe, patterns, spool)?;
-                for package in &packages {
-                    inputs.push(package_input(package));
-                    newest_mtime = newest_mtime.max(package.layer.newest_mtime);
-                }
-                deb::unpack(packages, &mut tree)?;
-                Self::from_tree(tree, inputs, newest_mtime)
-            }
+            KernelSource::Packages(patterns) => Self::from_packages(read_packages(recipe, patterns, spool)?),
+            KernelSource::Package(_) => Self::from_packages(read_fetched(&provided.kernel, spool)?),
             KernelSource::Files { vmlinuz, config, modules_dir } => {
                 let read = |path: &Path| std::fs::read(path).map_err(|error| Error::io(path, error));
                 let config_text = String::from_utf8(read(&config.path)?)
@@ -74,6 +66,17 @@ impl KernelFiles {
                 Ok(Self { image, config: Some(config_text), tree, modules, inputs, newest_mtime: None })
             }
         }
+    }
+
+    fn from_packages(packages: Vec<deb::Package>) -> Result<Self> {
+        let mut tree = empty_tree();
+        let (mut inputs, mut newest_mtime) = (Vec::new(), None);
+        for package in &packages {
+            inputs.push(package_input(package));
+            newest_mtime = newest_mtime.max(package.layer.newest_mtime);
+        }
+        deb::unpack(packages, &mut tree)?;
+        Self::from_tree(tree, inputs, newest_mtime)
     }
 
     /// Finds the kernel in unpacked packages: `usr/lib/modules/RELEASE/{vmlinuz,config}`, or `boot/vmlinuz-RELEASE`.

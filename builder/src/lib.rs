@@ -23,3 +23,4 @@ pub mod run;
 pub mod seal;
 pub mod signers;
 pub mod stage0;
+pub mod supply;

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use graven_finish::{Ids, Person};
 use graven_image::tree::{Content, Inode, Kind, Metadata, TreePath};
-use graven_recipe::{Content as FileContent, FileEntry, Loaded, Recipe, Source, SourceKind};
+use graven_recipe::{Content as FileContent, FileEntry, Loaded, Recipe, Source, SourceKind, Stub};
 use graven_sources::{Layer, Limits, Sha256, Spool, deb, dir, tar};
 use graven_targets::{Arch, Blob, BootChain};
 use graven_verify::manifest::Input;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::inputs::{file_input, file_name, matching, package_input, read_packages};
+use crate::inputs::{file_input, file_name, matching, package_input, read_fetched, read_one, read_packages};
 use crate::kernel::KernelFiles;
 use crate::people;
+use crate::supply::fetch::Provided;
 
 /// All that an image is a function of, but the keys.
 #[derive(Debug)]
@@ -72,6 +73,8 @@ pub struct Circumstances<'a> {
     pub source_date_epoch: Option<i64>,
     /// A folder on a disk with room for everything that is unpacked.
     pub spool: &'a Path,
+    /// What the repositories gave.
+    pub provided: &'a Provided,
 }
 
 /// Finds and opens all inputs of a recipe.
@@ -83,14 +86,10 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     refuse_unbuildable(&recipe)?;
     let spool = Spool::new(circumstances.spool).map_err(|error| Error::io(circumstances.spool, error))?;
 
+    let provided = circumstances.provided;
     let ((packages, archives), (kernel, stub)) = rayon::join(
-        || {
-            rayon::join(
-                || read_packages(&recipe, &recipe.packages.local, &spool),
-                || archives(&recipe, &spool),
-            )
-        },
-        || rayon::join(|| KernelFiles::read(&recipe, &spool), || stub(&recipe, &spool)),
+        || rayon::join(|| packages(&recipe, provided, &spool), || archives(&recipe, &spool)),
+        || rayon::join(|| KernelFiles::read(&recipe, provided, &spool), || stub(&recipe, provided, &spool)),
     );
     let (packages, archives, kernel) = (packages?, archives?, kernel?);
     let (stub, stub_input) = stub?.unzip();
@@ -99,7 +98,8 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     let layers = layers.chain(archives.iter().flatten().map(|(layer, _)| layer));
     let newest = layers.filter_map(|layer| layer.newest_mtime).chain(kernel.newest_mtime).max();
     let stated = recipe.source_date.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
-    let source_date = circumstances.source_date_epoch.or(stated).or(newest).ok_or_else(|| {
+    let locked = provided.source_date;
+    let source_date = circumstances.source_date_epoch.or(stated).or(locked).or(newest).ok_or_else(|| {
         Error::Limit(
             "no input has a time that could stand for the image's: give the recipe a `source-date`".into(),
         )
@@ -179,6 +179,24 @@ pub fn refuse_unbuildable(recipe: &Recipe) -> Result<()> {
             target.arch.command_line_size()
         ))),
     }
+}
+
+/// Those of the repositories first, then the recipe's own.
+fn packages(recipe: &Recipe, provided: &Provided, spool: &Spool) -> Result<Vec<deb::Package>> {
+    let mut read = read_fetched(&provided.root, spool)?;
+    for local in read_packages(recipe, &recipe.packages.local, spool)? {
+        let name = local.control.package();
+        if read.iter().any(|other| {
+            other.control.package() == name && other.control.architecture() == local.control.architecture()
+        }) {
+            return Err(Error::Limit(format!(
+                "{}: the package {name} comes from a repository, too: take one of the two out",
+                local.layer.input()
+            )));
+        }
+        read.push(local);
+    }
+    Ok(read)
 }
 
 /// Archives side by side; `None` stands for a folder, which is read once `source-date` is known.
@@ -294,25 +312,29 @@ fn device_trees(recipe: &Recipe, kernel: &KernelFiles) -> Result<Vec<(DeviceTree
 }
 
 /// systemd's stub: a file, or a member of the package that brings it. A FIT has none.
-fn stub(recipe: &Recipe, spool: &Spool) -> Result<Option<(Vec<u8>, Input)>> {
+fn stub(recipe: &Recipe, provided: &Provided, spool: &Spool) -> Result<Option<(Vec<u8>, Input)>> {
     const LARGEST: u64 = 16 << 20;
     if recipe.target.boot_chain == BootChain::Fit {
         return Ok(None);
     }
-    let Some(pattern) = &recipe.boot.stub else {
-        return Err(Error::Limit(format!(
-            "target {} boots a UKI, which needs systemd's EFI stub: [boot] stub = \"systemd-boot-efi_*_{{arch}}.deb\"",
-            recipe.target.name
-        )));
+    let package = match (&recipe.boot.stub, &provided.stub) {
+        (Some(Stub::Package(_)), Some(fetched)) => read_one(fetched, spool)?,
+        (Some(Stub::File(pattern)), _) => {
+            let path = pattern.file()?;
+            if path.extension().is_none_or(|ending| ending != "deb") {
+                let bytes = std::fs::read(&path).map_err(|error| Error::io(&path, error))?;
+                return Ok(Some((bytes, file_input("stub", &path)?)));
+            }
+            deb::read(&path, None, spool, &Limits::default())?
+        }
+        _ => {
+            return Err(Error::Limit(format!(
+                "target {} boots a UKI, which needs systemd's EFI stub: [boot] stub = \"systemd-boot-efi\"",
+                recipe.target.name
+            )));
+        }
     };
-    let path = pattern.file()?;
-    if path.extension().is_none_or(|ending| ending != "deb") {
-        return Ok(Some((
-            std::fs::read(&path).map_err(|error| Error::io(&path, error))?,
-            file_input("stub", &path)?,
-        )));
-    }
-    let package = deb::read(&path, None, spool, &Limits::default())?;
+    let path = Path::new(package.layer.input());
     let member = format!("/usr/lib/systemd/boot/efi/{}", recipe.target.arch.efi_stub_file());
     let content = package.layer.member(&TreePath::parse(member.as_bytes())?).ok_or_else(|| {
         Error::Limit(format!(
@@ -329,6 +351,6 @@ fn stub(recipe: &Recipe, spool: &Spool) -> Result<Option<(Vec<u8>, Input)>> {
         )));
     }
     let mut bytes = vec![0; usize::try_from(content.len).unwrap_or_default()];
-    content.read_exact_at(&mut bytes, 0).map_err(|error| Error::io(&path, error))?;
+    content.read_exact_at(&mut bytes, 0).map_err(|error| Error::io(path, error))?;
     Ok(Some((bytes, Input { kind: "stub".into(), ..package_input(&package) })))
 }

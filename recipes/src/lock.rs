@@ -22,8 +22,10 @@ pub struct Lock {
     format: u32,
     /// Version of the Graven that wrote it: another may build other bytes.
     pub graven: String,
-    /// Seconds since 1970 that stand for "now" in the image: the newest input's.
-    pub source_date: i64,
+    /// Seconds since 1970 that stand for "now" in the image: the newest repository's. Without repositories it is the newest
+    /// time in the inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_date: Option<i64>,
     /// stage0 by architecture, which becomes part of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stage0: BTreeMap<String, Digest>,
@@ -172,7 +174,7 @@ impl Lock {
         Self {
             format: FORMAT,
             graven: graven.to_owned(),
-            source_date: 0,
+            source_date: None,
             stage0: BTreeMap::new(),
             repositories: Vec::new(),
             inputs: Vec::new(),
@@ -204,7 +206,8 @@ impl Lock {
     /// What is wrong with it, in one line.
     pub fn parse(text: &str) -> Result<Self, String> {
         let lock: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count());
+            let line =
+                error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count());
             format!("line {}: {}", line + 1, error.message().replace('\n', ", "))
         })?;
         if lock.format != FORMAT {
@@ -219,7 +222,11 @@ impl Lock {
         }
         for package in &lock.packages {
             if !repositories.contains(package.repository.as_str()) {
-                return Err(format!("{} is of `{}`, which is not among the repositories", package.id(), package.repository));
+                return Err(format!(
+                    "{} is of `{}`, which is not among the repositories",
+                    package.id(),
+                    package.repository
+                ));
             }
         }
         Ok(lock)
@@ -231,7 +238,8 @@ impl Lock {
     /// Never: every part of it can be written as TOML.
     #[must_use]
     pub fn render(&self) -> String {
-        let text = toml::to_string_pretty(self).unwrap_or_else(|error| unreachable!("a lock is plain data: {error}"));
+        let text = toml::to_string_pretty(self)
+            .unwrap_or_else(|error| unreachable!("a lock is plain data: {error}"));
         format!("{HEADER}{text}")
     }
 

@@ -34,7 +34,7 @@ fn example() -> Lock {
         signed_by: "4cb50190207b4758a3f73a796ed0e7b82643e131".into(),
     };
     let mut lock = Lock::new("0.1.0");
-    lock.source_date = 1_795_252_544;
+    lock.source_date = Some(1_795_252_544);
     lock.stage0.insert("x86_64".into(), Digest([3; 32]));
     lock.inputs.push(LockedInput { path: "vendor/root.tar".into(), sha256: Digest([4; 32]) });
     lock.sets.push(set);

@@ -82,7 +82,9 @@ fn the_image_holds_exactly_the_tree_that_went_in() {
     let selection = Selection { target: Some("qemu-x86_64".into()), ..Selection::default() };
     let loaded = Recipe::load(&recipe(), &selection).unwrap();
     let spool = image::folder();
-    let circumstances = graven::plan::Circumstances { source_date_epoch: None, spool: spool.path() };
+    let provided = graven::supply::fetch::Provided::default();
+    let circumstances =
+        graven::plan::Circumstances { source_date_epoch: None, spool: spool.path(), provided: &provided };
     let mut plan = graven::plan::resolve(loaded, circumstances).unwrap();
     let signers = graven::signers::Signers::uefi(image::keys(), None).unwrap();
     let wanted = graven::assemble::assemble(&mut plan, &signers).unwrap().tree;

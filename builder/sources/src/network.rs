@@ -130,7 +130,9 @@ pub enum NetworkProblem {
         found: u64,
     },
     /// Not the bytes that were meant.
-    #[error("its SHA-256 is {found}, expected is {expected}; nothing was kept. The mirror is damaged or hostile: name another")]
+    #[error(
+        "its SHA-256 is {found}, expected is {expected}; nothing was kept. The mirror is damaged or hostile: name another"
+    )]
     Digest {
         /// From the index or the lock.
         expected: Sha256,
@@ -188,7 +190,8 @@ impl Network {
             }
         }
         let has_authorities = !authorities.is_empty();
-        let proxy = access.proxy.as_deref().map(|proxy| proxy_of(proxy, access.no_proxy.as_deref())).transpose()?;
+        let proxy =
+            access.proxy.as_deref().map(|proxy| proxy_of(proxy, access.no_proxy.as_deref())).transpose()?;
         let patience = access.patience.clone();
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(authorities)))
@@ -373,7 +376,9 @@ impl Network {
             in_window = in_window.saturating_add(read as u64);
             let took = since.elapsed();
             if took >= window {
-                let least = self.patience.slowest.saturating_mul(took.as_millis().try_into().unwrap_or(u64::MAX)) / 1000;
+                let least =
+                    self.patience.slowest.saturating_mul(took.as_millis().try_into().unwrap_or(u64::MAX))
+                        / 1000;
                 if in_window < least {
                     let words = format!("{in_window} bytes came in {:.1} s", took.as_secs_f64());
                     return Err(NetworkProblem::TooSlow(words));

@@ -91,7 +91,8 @@ impl Store {
                     resumed = false;
                 }
                 Err(error) => {
-                    if error.problem.is_bad_content() || partial.metadata().is_ok_and(|file| file.len() == 0) {
+                    if error.problem.is_bad_content() || partial.metadata().is_ok_and(|file| file.len() == 0)
+                    {
                         let _ = fs::remove_file(&partial_path);
                     }
                     return Err(error);

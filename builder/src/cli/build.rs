@@ -12,12 +12,15 @@ use graven::output::Staging;
 use graven::plan::{Circumstances, Plan, refuse_unbuildable, resolve};
 use graven::signers::Signers;
 use graven::stage0;
+use graven::supply::fetch::provide;
+use graven::supply::lock::Keep;
 use graven_boot::keys;
 use graven_boot::sign::{Request, ToSign};
 use graven_recipe::{Profile, Recipe, Selection};
 use graven_targets::BootChain;
 
 use super::progress::Bar;
+use super::supply::SupplyArguments;
 use super::{Failure, Outcome, Status, print};
 
 /// What the two verbs have in common.
@@ -37,11 +40,14 @@ struct Choice {
     /// Threads to work with; all processors without.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    #[command(flatten)]
+    supply: SupplyArguments,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: graven build recipes/minimal --keys keys/\n\n\
-    SOURCE_DATE_EPOCH overrides the recipe's source-date.")]
+    SOURCE_DATE_EPOCH overrides the recipe's source-date; GRAVEN_DEBIAN_MIRROR names the mirror of repositories that state \
+    no url.")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     choice: Choice,
@@ -100,10 +106,16 @@ impl Choice {
         Selection { target: target.map(str::to_owned), profile: self.profile, sets: self.sets.clone() }
     }
 
-    /// Reads the recipe for one target and opens its inputs.
-    fn plan(&self, target: &str, spool: &Path) -> Result<Plan, Failure> {
+    /// Reads the recipe for one target, locks and fetches what it takes from repositories, and opens its inputs.
+    fn plan(&self, target: &str, spool: &Path, keep: Keep) -> Result<Plan, Failure> {
         let loaded = Recipe::load(&self.recipe, &self.selection(Some(target))).map_err(Error::from)?;
-        Ok(resolve(loaded, Circumstances { source_date_epoch: source_date_epoch()?, spool })?)
+        let overridden = Some(&loaded.recipe).filter(|_| !self.sets.is_empty());
+        let locked = self.supply.lock(&self.recipe, overridden, keep)?;
+        let provided = self.supply.with(|supplies| provide(&loaded.recipe, &locked, supplies))?;
+        Ok(resolve(
+            loaded,
+            Circumstances { source_date_epoch: source_date_epoch()?, spool, provided: &provided },
+        )?)
     }
 
     fn in_pool<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
@@ -166,7 +178,7 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
     let signers = Signers::of(chain, &keys, Some(arguments.answers.as_deref().unwrap_or(&pending)))
         .map_err(Error::from)?;
     let staging = Staging::open(&out).map_err(Error::from)?;
-    let plan = arguments.choice.plan(target, staging.folder())?;
+    let plan = arguments.choice.plan(target, staging.folder(), Keep::OnDisk)?;
     let whole = if arguments.sha256 { WholeSha256::Yes } else { WholeSha256::No };
     match build(plan, &stage0, &signers, whole, staging, &Bar::bytes("writing the root"))? {
         Built::Pending(requests) => ask(&pending, requests),
@@ -244,7 +256,7 @@ fn development_keys(out: &Path) -> Result<PathBuf, Failure> {
 pub(crate) fn plan(arguments: &PlanArguments) -> Outcome {
     let spool = std::env::temp_dir();
     for target in arguments.choice.targets()? {
-        let plan = arguments.choice.in_pool(|| arguments.choice.plan(&target, &spool))??;
+        let plan = arguments.choice.in_pool(|| arguments.choice.plan(&target, &spool, Keep::InMemory))??;
         print(&show(&plan, arguments.json)?)?;
     }
     Ok(Status::Good)

@@ -8,6 +8,7 @@ mod keys;
 mod progress;
 mod proof;
 mod run;
+mod supply;
 mod verify;
 mod verity;
 
@@ -77,6 +78,10 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Makes keys, certificates and UEFI enrolment files.
     Keys(keys::Arguments),
+    /// Pins every package of a recipe to its bytes, in graven.lock beside it.
+    Lock(supply::LockArguments),
+    /// Brings every locked package into a store, to build from without a network.
+    Fetch(supply::FetchArguments),
     /// Builds a signed disk image from a recipe.
     Build(build::Arguments),
     /// Shows what would be built; writes nothing.
@@ -136,6 +141,8 @@ pub(crate) fn misunderstood(error: &clap::Error) -> ExitCode {
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     match arguments.verb {
         Verb::Keys(arguments) => keys::run(&arguments),
+        Verb::Lock(arguments) => supply::lock(&arguments),
+        Verb::Fetch(arguments) => supply::fetch(&arguments),
         Verb::Build(arguments) => build::run(&arguments),
         Verb::Plan(arguments) => build::plan(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),

@@ -1,11 +1,13 @@
-//! Progress bars: on a terminal only, and only for work that takes more than a moment.
+//! Progress bars: on a terminal only, and only for work that takes more than a moment. One for the build, one for each
+//! download.
 
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use graven_sources::network::{Meter, Watch};
 use graven_verity::progress::Progress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Work that is done before this has passed shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -63,5 +65,48 @@ impl Drop for Bar {
         if let Some(shown) = &self.0 {
             shown.bar.finish_and_clear();
         }
+    }
+}
+
+/// A bar for each download.
+pub(crate) struct Downloads(MultiProgress);
+
+impl Downloads {
+    pub(crate) fn new() -> Self {
+        let target = match io::stderr().is_terminal() {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        Self(MultiProgress::with_draw_target(target))
+    }
+
+    /// Writes a line to standard error, above the bars where there are any.
+    pub(crate) fn say(&self, line: &str) {
+        self.0.suspend(|| eprintln!("graven: {line}"));
+    }
+}
+
+impl Watch for Downloads {
+    fn begin(&self, name: &str, size: u64) -> Box<dyn Meter + '_> {
+        let bar = self.0.add(ProgressBar::new(size).with_message(name.to_owned()));
+        let template = "{msg:40!} {bar:30} {bytes:>10} of {total_bytes:<10} {bytes_per_sec}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Box::new(DownloadBar(bar))
+    }
+}
+
+struct DownloadBar(ProgressBar);
+
+impl Meter for DownloadBar {
+    fn at(&self, bytes: u64) {
+        self.0.set_position(bytes);
+    }
+}
+
+impl Drop for DownloadBar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }

@@ -24,7 +24,8 @@ pub(crate) fn kernel(mut fields: Fields<'_>, choice: Option<&Choice>) -> Option<
     }
     let accept = fields.reasons("accept", objection);
     let package = fields.package("package", rules::package_pattern);
-    fields.misplaced("files", "is no key: name the kernel's files with `vmlinuz`, `config` and `modules-dir`");
+    fields
+        .misplaced("files", "is no key: name the kernel's files with `vmlinuz`, `config` and `modules-dir`");
 
     let files =
         ["vmlinuz", "config", "modules-dir"].into_iter().filter(|key| fields.has(key)).collect::<Vec<_>>();

@@ -11,7 +11,9 @@ mod rules;
 use crate::error::Problem;
 use crate::fields::{Decoder, Fields};
 use crate::place::At;
-use crate::recipe::{Boot, Disk, Init, Kernel, KernelSource, Packages, Policy, Recipe, Stub, Verity, Version};
+use crate::recipe::{
+    Boot, Disk, Init, Kernel, KernelSource, Packages, Policy, Recipe, Stub, Verity, Version,
+};
 use crate::value::{Kind, Table, Value};
 use crate::words::{PolicyMode, Profile};
 use graven_targets::{BootChain, Target};
@@ -89,7 +91,8 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
         let is_uki = choice.target.boot_chain == BootChain::Uki;
         if let (true, None, Some(repository)) = (is_uki, &boot.stub, packages.repositories.first()) {
             let request = rules::package(STUB).ok();
-            boot.stub = request.map(|request| Stub::Package(At { value: request, place: repository.place.clone() }));
+            boot.stub =
+                request.map(|request| Stub::Package(At { value: request, place: repository.place.clone() }));
         }
         needs_repositories(&top, &packages, kernel.as_ref(), &boot);
         if boot.stub.is_none() && is_uki {

@@ -112,7 +112,8 @@ pub(crate) fn package_pattern(text: &str) -> Result<PackageRequest, String> {
     parts(request)
 }
 
-const PACKAGE: &str = "a Debian package, such as `nftables`, `nftables=1.1*`, `libc6:i386` or `nftables/trixie-backports`";
+const PACKAGE: &str =
+    "a Debian package, such as `nftables`, `nftables=1.1*`, `libc6:i386` or `nftables/trixie-backports`";
 
 fn request(text: &str) -> PackageRequest {
     let (text, suite) = split(text, '/');
@@ -141,7 +142,9 @@ pub(crate) fn suite(text: &str) -> Result<(), String> {
     let part = |part: &str| !matches!(part, "." | "..") && repository_word(part).is_ok();
     match text.split('/').all(part) {
         true => Ok(()),
-        false => Err("the folder of a suite below `dists/`, such as `trixie` or `trixie-backports`".to_owned()),
+        false => {
+            Err("the folder of a suite below `dists/`, such as `trixie` or `trixie-backports`".to_owned())
+        }
     }
 }
 
@@ -158,7 +161,10 @@ pub(crate) fn repository_url(text: &str) -> Result<(), String> {
     let known = ["http://", "https://", "file:///"].iter().any(|scheme| text.starts_with(scheme));
     match known && text.bytes().all(|b| b.is_ascii_graphic()) {
         true => Ok(()),
-        false => Err("the address of a mirror, http:// or https:// or file:///, such as https://deb.debian.org/debian".to_owned()),
+        false => Err(
+            "the address of a mirror, http:// or https:// or file:///, such as https://deb.debian.org/debian"
+                .to_owned(),
+        ),
     }
 }
 
@@ -285,10 +291,14 @@ mod tests {
 
     #[test]
     fn a_package_is_asked_for_by_name_architecture_version_and_suite() {
-        for text in ["nftables", "nftables=1.1*", "libc6:i386", "g++", "foo/trixie-backports", "foo:i386=1:2~b/a/b"] {
+        for text in
+            ["nftables", "nftables=1.1*", "libc6:i386", "g++", "foo/trixie-backports", "foo:i386=1:2~b/a/b"]
+        {
             assert_eq!(package(text).unwrap().to_string(), text);
         }
-        for text in ["", "a", "Nft", "a b", "linux-*", "foo=", "foo:", "foo/", "foo/..", "foo=1 2", "../x.deb"] {
+        for text in
+            ["", "a", "Nft", "a b", "linux-*", "foo=", "foo:", "foo/", "foo/..", "foo=1 2", "../x.deb"]
+        {
             assert!(package(text).is_err(), "{text}");
         }
         assert_eq!(package_pattern("linux-binary-7.3*-arm64").unwrap().name, "linux-binary-7.3*-arm64");

@@ -88,6 +88,13 @@ pub fn read(
 }
 
 impl Package {
+    /// The same, called by this name in errors rather than by its path.
+    #[must_use]
+    pub fn called(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.layer.input);
+        self
+    }
+
     /// Contents of one file of the package, by its path in the package (symbolic links are not followed).
     ///
     /// # Errors

@@ -27,7 +27,11 @@ impl Architecture {
         let own = self.0.rsplit_once('-').map_or(&*self.0, |(_, cpu)| cpu);
         match pattern {
             "any" | "linux-any" => true,
-            _ => pattern == &*self.0 || pattern.strip_prefix("any-") == Some(own) || pattern.strip_prefix("linux-") == Some(own),
+            _ => {
+                pattern == &*self.0
+                    || pattern.strip_prefix("any-") == Some(own)
+                    || pattern.strip_prefix("linux-") == Some(own)
+            }
         }
     }
 }

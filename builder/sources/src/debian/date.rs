@@ -25,9 +25,12 @@ pub(super) fn parse(text: &str) -> Option<i64> {
 fn seconds(year: i64, month: i64, day: i64, hour: i64, minute: i64, second: i64) -> Option<i64> {
     let year = if month <= 2 { year.checked_sub(1)? } else { year };
     let month_from_march = month.checked_add(9)? % 12;
-    let day_of_year = (153i64.checked_mul(month_from_march)?.checked_add(2)? / 5).checked_add(day)?.checked_sub(1)?;
-    let leap_days = year.div_euclid(4).checked_sub(year.div_euclid(100))?.checked_add(year.div_euclid(400))?;
-    let days = year.checked_mul(365)?.checked_add(leap_days)?.checked_add(day_of_year)?.checked_sub(719_468)?;
+    let day_of_year =
+        (153i64.checked_mul(month_from_march)?.checked_add(2)? / 5).checked_add(day)?.checked_sub(1)?;
+    let leap_days =
+        year.div_euclid(4).checked_sub(year.div_euclid(100))?.checked_add(year.div_euclid(400))?;
+    let days =
+        year.checked_mul(365)?.checked_add(leap_days)?.checked_add(day_of_year)?.checked_sub(719_468)?;
     let of_day = hour.checked_mul(3600)?.checked_add(minute.checked_mul(60)?)?.checked_add(second)?;
     days.checked_mul(86_400)?.checked_add(of_day)
 }
@@ -44,10 +47,15 @@ pub(super) fn show(seconds: i64) -> String {
         .saturating_add(of_cycle / 36_524)
         .saturating_sub(of_cycle / 146_096);
     let year_of_cycle = corrected / 365;
-    let before = year_of_cycle.saturating_mul(365).saturating_add(year_of_cycle / 4).saturating_sub(year_of_cycle / 100);
+    let before = year_of_cycle
+        .saturating_mul(365)
+        .saturating_add(year_of_cycle / 4)
+        .saturating_sub(year_of_cycle / 100);
     let day_of_year = of_cycle.saturating_sub(before);
     let month_from_march = day_of_year.saturating_mul(5).saturating_add(2) / 153;
-    let day = day_of_year.saturating_sub(month_from_march.saturating_mul(153).saturating_add(2) / 5).saturating_add(1);
+    let day = day_of_year
+        .saturating_sub(month_from_march.saturating_mul(153).saturating_add(2) / 5)
+        .saturating_add(1);
     let month = month_from_march.saturating_add(2) % 12;
     let month = month.saturating_add(1);
     let year = cycle.saturating_mul(400).saturating_add(year_of_cycle).saturating_add(i64::from(month <= 2));

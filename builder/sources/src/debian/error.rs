@@ -14,7 +14,9 @@ pub enum Error {
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// No `InRelease` at that address.
-    #[error("{url} is not there: the mirror {mirror} has no suite `{suite}`; correct [[packages.repo]] suite or url")]
+    #[error(
+        "{url} is not there: the mirror {mirror} has no suite `{suite}`; correct [[packages.repo]] suite or url"
+    )]
     NoSuite {
         /// `…/InRelease`
         url: String,

@@ -56,7 +56,8 @@ fn line(line: &str) -> Option<AptSource> {
 }
 
 fn source(urls: Vec<String>, suites: Vec<String>) -> Option<AptSource> {
-    let usable = |url: &String| ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme));
+    let usable =
+        |url: &String| ["http://", "https://", "file:///"].iter().any(|scheme| url.starts_with(scheme));
     let urls: Vec<String> =
         urls.into_iter().filter(usable).map(|url| url.trim_end_matches('/').to_owned()).collect();
     (!urls.is_empty() && !suites.is_empty()).then_some(AptSource { urls, suites })
@@ -67,7 +68,10 @@ mod tests {
     use super::*;
 
     fn of(url: &str, suites: &[&str]) -> AptSource {
-        AptSource { urls: vec![url.to_owned()], suites: suites.iter().map(|suite| (*suite).to_owned()).collect() }
+        AptSource {
+            urls: vec![url.to_owned()],
+            suites: suites.iter().map(|suite| (*suite).to_owned()).collect(),
+        }
     }
 
     #[test]
@@ -77,7 +81,8 @@ mod tests {
             deb [ signed-by=/k.gpg arch=amd64 ] https://b.example/debian trixie main\n\
             deb-src http://a.example/debian bookworm main\n\
             deb cdrom:[Debian]/ bookworm main\ndebian\n";
-        let expected = [of("http://a.example/debian", &["bookworm"]), of("https://b.example/debian", &["trixie"])];
+        let expected =
+            [of("http://a.example/debian", &["bookworm"]), of("https://b.example/debian", &["trixie"])];
         assert_eq!(apt_sources("sources.list", text), expected);
     }
 

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::record::{Paragraph, Record};
 use super::Architecture;
+use super::record::{Paragraph, Record};
 
 /// An index in memory.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ impl Index {
     /// Text that is not UTF-8, or a paragraph without a name.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, String> {
         let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        let (mut packages, mut providers) = (HashMap::<Box<str>, Vec<_>>::new(), HashMap::<Box<str>, Vec<_>>::new());
+        let (mut packages, mut providers) =
+            (HashMap::<Box<str>, Vec<_>>::new(), HashMap::<Box<str>, Vec<_>>::new());
         let mut essential = Vec::new();
         let mut paragraph = Scan::default();
         let mut at = 0usize;
@@ -35,7 +36,9 @@ impl Index {
             let begins = at;
             at = at.saturating_add(line.len());
             match line.as_bytes().first() {
-                Some(b'\n' | b'\r') => paragraph.end(begins, &mut packages, &mut providers, &mut essential)?,
+                Some(b'\n' | b'\r') => {
+                    paragraph.end(begins, &mut packages, &mut providers, &mut essential)?
+                }
                 Some(first) => {
                     paragraph.line(*first, line.trim_end_matches(['\n', '\r']), begins);
                 }
@@ -122,7 +125,8 @@ impl<'a> Scan<'a> {
     ) -> Result<(), String> {
         let scanned = std::mem::take(self);
         let Some(begins) = scanned.begins else { return Ok(()) };
-        let name = scanned.name.ok_or_else(|| format!("the paragraph at byte {begins} has no field `Package`"))?;
+        let name =
+            scanned.name.ok_or_else(|| format!("the paragraph at byte {begins} has no field `Package`"))?;
         push(packages, name, begins..at);
         for provided in scanned.provides.iter().flat_map(|line| line.split(',')) {
             let provided = provided.trim();
@@ -182,8 +186,12 @@ mod tests {
     fn a_paragraph_that_is_no_package_is_refused_where_it_is_met() {
         let amd64 = Architecture::parse("amd64").expect("a name");
         assert!(Index::parse(b"Version: 1\n\n".to_vec()).is_err());
-        for (from, to) in [("pool/a.deb", "../a.deb"), ("pool/a.deb", "/etc/a"), ("Size: 3", "Size: -3"), ("Version: 1", "Version: a b")]
-        {
+        for (from, to) in [
+            ("pool/a.deb", "../a.deb"),
+            ("pool/a.deb", "/etc/a"),
+            ("Size: 3", "Size: -3"),
+            ("Version: 1", "Version: a b"),
+        ] {
             let index = Index::parse(TWO.replace(from, to).into()).expect("looked at later");
             let error = index.packages("aa", &amd64).expect_err(to);
             assert!(error.starts_with("package aa: its field"), "{error}");

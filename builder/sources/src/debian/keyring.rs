@@ -102,7 +102,10 @@ impl Keyring {
     fn signer(&self, signature: &Signature, text: &[u8], now: i64) -> Result<String, String> {
         let hash = signature.hash_alg();
         if !matches!(hash, Some(HashAlgorithm::Sha256 | HashAlgorithm::Sha384 | HashAlgorithm::Sha512)) {
-            return Err(format!("a signature over {}, which can be forged", hash.map_or("an unknown hash".into(), |hash| hash.to_string())));
+            return Err(format!(
+                "a signature over {}, which can be forged",
+                hash.map_or("an unknown hash".into(), |hash| hash.to_string())
+            ));
         }
         if !matches!(signature.typ(), Some(SignatureType::Binary | SignatureType::Text)) {
             return Err("a signature that is not one over a text".to_owned());
@@ -126,9 +129,10 @@ impl Keyring {
             }
         }
         let issuers = signature.issuer_fingerprint();
-        let issuer = issuers.first().map(ToString::to_string).or_else(|| {
-            signature.issuer_key_id().first().map(ToString::to_string)
-        });
+        let issuer = issuers
+            .first()
+            .map(ToString::to_string)
+            .or_else(|| signature.issuer_key_id().first().map(ToString::to_string));
         let issuer = issuer.unwrap_or_else(|| "an unnamed key".to_owned());
         let is_known = self.keys.iter().any(|key| {
             let subkeys = key.public_subkeys.iter().map(|subkey| subkey.key.fingerprint().to_string());
@@ -154,13 +158,19 @@ fn primary_may_sign(key: &SignedPublicKey, now: i64) -> Result<(), String> {
                 && signature.verify_certification(primary, Tag::UserId, &user.id).is_ok()
         })
     });
-    let direct = key.details.direct_signatures.iter().filter(|signature| signature.verify_key(primary).is_ok());
-    let newest = of_users.chain(direct).max_by_key(|signature| signature.created().map(|time| time.as_secs()));
+    let direct =
+        key.details.direct_signatures.iter().filter(|signature| signature.verify_key(primary).is_ok());
+    let newest =
+        of_users.chain(direct).max_by_key(|signature| signature.created().map(|time| time.as_secs()));
     let Some(newest) = newest else { return Err(format!("{name} has no signature of its own")) };
     current(primary, newest, now, &name)?;
     // Keys without flags are older than flags.
     let flags = newest.key_flags();
-    let says = flags.sign() || flags.certify() || flags.encrypt_comms() || flags.encrypt_storage() || flags.authentication();
+    let says = flags.sign()
+        || flags.certify()
+        || flags.encrypt_comms()
+        || flags.encrypt_storage()
+        || flags.authentication();
     if says && !flags.sign() {
         return Err(format!("{name} is not one to sign with"));
     }
@@ -174,7 +184,12 @@ fn subkey_may_sign(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: i64)
     if key.details.revocation_signatures.iter().any(|signature| signature.verify_key(primary).is_ok()) {
         return Err(format!("key {}, which {name} belongs to, is revoked", primary.fingerprint()));
     }
-    let ours = || subkey.signatures.iter().filter(|signature| signature.verify_subkey_binding(primary, &subkey.key).is_ok());
+    let ours = || {
+        subkey
+            .signatures
+            .iter()
+            .filter(|signature| signature.verify_subkey_binding(primary, &subkey.key).is_ok())
+    };
     if ours().any(|signature| signature.typ() == Some(SignatureType::SubkeyRevocation)) {
         return Err(format!("{name} is revoked"));
     }
@@ -183,7 +198,8 @@ fn subkey_may_sign(key: &SignedPublicKey, subkey: &SignedPublicSubKey, now: i64)
     let Some(newest) = newest else { return Err(format!("{name} is bound to no key of the keyring")) };
     // The subkey must have agreed, or anyone could claim another's signatures.
     let agreed = newest.embedded_signature();
-    let agreed = agreed.is_some_and(|signature| signature.verify_primary_key_binding(&subkey.key, primary).is_ok());
+    let agreed =
+        agreed.is_some_and(|signature| signature.verify_primary_key_binding(&subkey.key, primary).is_ok());
     if !newest.key_flags().sign() || !agreed {
         return Err(format!("{name} is not one to sign with"));
     }
@@ -209,7 +225,11 @@ fn strong(parameters: &PublicParams, name: &str) -> Result<(), String> {
                 Ok([high, low, ..]) => u16::from_be_bytes([*high, *low]),
                 _ => 0,
             };
-            if bits < 2048 { Err(format!("{name} is RSA with {bits} bits, which is too weak")) } else { Ok(()) }
+            if bits < 2048 {
+                Err(format!("{name} is RSA with {bits} bits, which is too weak"))
+            } else {
+                Ok(())
+            }
         }
         PublicParams::DSA(_) => Err(format!("{name} is DSA, which is too weak")),
         _ => Ok(()),

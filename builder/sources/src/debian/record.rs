@@ -3,8 +3,8 @@
 
 use debversion::Version;
 
-use super::relation::{self, Comparison, Qualifier, Relation};
 use super::Architecture;
+use super::relation::{self, Comparison, Qualifier, Relation};
 use crate::Sha256;
 
 /// Largest package that is believed: Debian's largest has 2.5 GB.
@@ -107,12 +107,17 @@ impl Record {
         };
         let path = needed("Filename")?;
         let path = path.strip_prefix("./").unwrap_or(&path).to_owned();
-        let part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(|byte| byte.is_ascii_graphic());
+        let part =
+            |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(|byte| byte.is_ascii_graphic());
         if !path.split('/').all(part) {
             return Err(bad("Filename", &path));
         }
         let text = needed("Size")?;
-        let size = text.parse().ok().filter(|size| (1..=LARGEST).contains(size)).ok_or_else(|| bad("Size", &text))?;
+        let size = text
+            .parse()
+            .ok()
+            .filter(|size| (1..=LARGEST).contains(size))
+            .ok_or_else(|| bad("Size", &text))?;
         let text = needed("SHA256")?;
         let sha256 = text.parse().map_err(|_| bad("SHA256", &text))?;
 
@@ -121,7 +126,8 @@ impl Record {
             let text = field(name).unwrap_or_default();
             relation::parse(&text, own).map_err(|why| format!("its field `{name}`: {why}"))
         };
-        let flat = |name: &str| relations(name).map(|groups| groups.into_iter().flatten().collect::<Vec<_>>());
+        let flat =
+            |name: &str| relations(name).map(|groups| groups.into_iter().flatten().collect::<Vec<_>>());
         let mut depends = relations("Pre-Depends")?;
         depends.extend(relations("Depends")?);
         Ok(Self {
@@ -176,9 +182,10 @@ impl Record {
             return true;
         }
         // A name provided without a version has none to compare.
-        self.provides.iter().filter(|provided| provided.name == relation.name).any(|provided| {
-            provided.version.as_ref().map_or(relation.version.is_none(), fits)
-        })
+        self.provides
+            .iter()
+            .filter(|provided| provided.name == relation.name)
+            .any(|provided| provided.version.as_ref().map_or(relation.version.is_none(), fits))
     }
 }
 
@@ -186,7 +193,9 @@ fn provided(relation: Relation) -> Result<Provided, String> {
     let version = match relation.version {
         None => None,
         Some((Comparison::Equal, version)) => Some(version),
-        Some(_) => return Err(format!("its field `Provides` has `{}`: only `=` can be provided", relation.name)),
+        Some(_) => {
+            return Err(format!("its field `Provides` has `{}`: only `=` can be provided", relation.name));
+        }
     };
     Ok(Provided { name: relation.name, version })
 }

@@ -156,7 +156,8 @@ mod tests {
 
     fn shown(field: &str) -> Result<String, String> {
         let groups = parse(field, &Architecture::parse("arm64").expect("a name"))?;
-        let words = |group: &Vec<Relation>| group.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ");
+        let words =
+            |group: &Vec<Relation>| group.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | ");
         Ok(groups.iter().map(words).collect::<Vec<_>>().join(", "))
     }
 
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn what_is_no_relation_is_refused() {
-        for field in ["a", "../a", "a1 (2)", "a1 (>= )", "a1 (>= 2", "a1 b1", "a1:Any", "a1 [amd64", "a1 | "] {
+        for field in ["a", "../a", "a1 (2)", "a1 (>= )", "a1 (>= 2", "a1 b1", "a1:Any", "a1 [amd64", "a1 | "]
+        {
             let answer = shown(field);
             assert!(answer.is_err(), "{field}: {answer:?}");
         }

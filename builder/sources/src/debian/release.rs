@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::record::Paragraph;
 use super::date;
+use super::record::Paragraph;
 use crate::Sha256;
 
 /// Largest index, packed or not, that is taken.
@@ -51,7 +51,8 @@ impl Release {
         };
         let moment = |name: &str| {
             field(name).map(|text| {
-                date::parse(&text).ok_or_else(|| format!("its field `{name}` is `{}`, no date", text.escape_debug()))
+                date::parse(&text)
+                    .ok_or_else(|| format!("its field `{name}` is `{}`, no date", text.escape_debug()))
             })
         };
         let is = |name: &str| field(name).is_some_and(|value| value == "yes");
@@ -62,7 +63,11 @@ impl Release {
             let (Some(size), Some(path)) = (columns.next(), columns.next()) else {
                 return Err("its list of SHA256 digests ends within a line".to_owned());
             };
-            let bad = || format!("its list of SHA256 digests has a line `{digest} {size} {path}`").escape_debug().to_string();
+            let bad = || {
+                format!("its list of SHA256 digests has a line `{digest} {size} {path}`")
+                    .escape_debug()
+                    .to_string()
+            };
             let sha256 = digest.parse().map_err(|_| bad())?;
             let size = size.parse().map_err(|_| bad())?;
             files.insert(path.to_owned(), Listed { sha256, size });

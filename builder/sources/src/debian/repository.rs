@@ -10,9 +10,9 @@ use rayon::prelude::*;
 
 use super::release::Listed;
 use super::{Architecture, Error, Index, Keyring, Release};
+use crate::Sha256;
 use crate::network::{Meter, Network, NetworkProblem, Watch, digest};
 use crate::store::Store;
-use crate::Sha256;
 
 /// Largest `InRelease` that is read: Debian's have 60 to 250 kilobytes.
 const LARGEST_RELEASE: u64 = 16 << 20;
@@ -38,8 +38,8 @@ pub struct Repository {
 
 /// A suite whose signature was seen to be good.
 #[derive(Debug)]
-pub struct Opened<'a> {
-    repository: &'a Repository,
+pub struct Opened {
+    repository: Repository,
     /// What was signed.
     pub release: Release,
     /// What `InRelease` hashes to.
@@ -53,7 +53,7 @@ impl Repository {
     ///
     /// # Errors
     /// A server that does not answer, a signature that is missing or bad, an index that is expired or older than the last.
-    pub fn open(&self, network: &Network, now: i64, seen: Option<i64>) -> Result<Opened<'_>, Error> {
+    pub fn open(self, network: &Network, now: i64, seen: Option<i64>) -> Result<Opened, Error> {
         let url = format!("{}/dists/{}/InRelease", self.url, self.suite);
         let message = network.document(&url, LARGEST_RELEASE).map_err(|error| match error.problem {
             NetworkProblem::Missing => {
@@ -66,8 +66,13 @@ impl Repository {
         let damaged = |problem| Error::Damaged { url: url.clone(), problem };
         let release = Release::parse(&signed.text).map_err(damaged)?;
         if !release.is(&self.suite) {
-            let names: Vec<&str> = release.suite.iter().chain(&release.codename).map(String::as_str).collect();
-            return Err(damaged(format!("it is the suite {}, `{}` was asked for", names.join(" or "), self.suite)));
+            let names: Vec<&str> =
+                release.suite.iter().chain(&release.codename).map(String::as_str).collect();
+            return Err(damaged(format!(
+                "it is the suite {}, `{}` was asked for",
+                names.join(" or "),
+                self.suite
+            )));
         }
         if release.date > now.saturating_add(TOLERANCE) {
             return Err(Error::NotYet { url, date: release.date, now });
@@ -88,7 +93,13 @@ impl Repository {
     }
 }
 
-impl Opened<'_> {
+impl Opened {
+    /// SHA-256 of the keyring that its signature was held against.
+    #[must_use]
+    pub fn keyring(&self) -> Sha256 {
+        self.repository.keyring.sha256()
+    }
+
     /// Fetches the indexes of an architecture, those of `all` with it where the suite keeps them apart. None where the
     /// suite is not for this architecture.
     ///
@@ -109,7 +120,10 @@ impl Opened<'_> {
         let wanted: Vec<(String, Listed)> = components
             .flat_map(|component| architectures.iter().filter_map(|name| self.release.index(component, name)))
             .collect();
-        wanted.into_par_iter().map(|(path, listed)| self.index(&path, listed, network, store, watch)).collect()
+        wanted
+            .into_par_iter()
+            .map(|(path, listed)| self.index(&path, listed, network, store, watch))
+            .collect()
     }
 
     fn index(

@@ -80,7 +80,9 @@ pub fn solve(universe: &Universe, wanted: &Wanted) -> Result<Vec<Choice>, Error>
     }
     if wanted.essential {
         let mut by_name: BTreeMap<String, Vec<Candidate>> = BTreeMap::new();
-        for candidate in universe.essential()?.into_iter().filter(|one| one.architecture == *universe.native()) {
+        for candidate in
+            universe.essential()?.into_iter().filter(|one| one.architecture == *universe.native())
+        {
             by_name.entry(candidate.record.name.clone()).or_default().push(candidate);
         }
         for (name, candidates) in by_name {
@@ -233,7 +235,9 @@ impl<'u> Facts<'u> {
                         &candidate.record.version.debian_revision,
                     )
             };
-            let Some(id) = known.slots[slot.into_raw() as usize].candidates.iter().find(same) else { continue };
+            let Some(id) = known.slots[slot.into_raw() as usize].candidates.iter().find(same) else {
+                continue;
+            };
             match by_slot.iter_mut().find(|(known, _)| *known == slot) {
                 Some((_, ids)) => ids.push(*id),
                 None => by_slot.push((slot, vec![*id])),
@@ -264,7 +268,9 @@ impl<'u> Facts<'u> {
             _ => {
                 let known = &mut *self.known.borrow_mut();
                 known.unions.push(sets);
-                Requirement::Union(VersionSetUnionId(u32::try_from(known.unions.len() - 1).unwrap_or(u32::MAX)))
+                Requirement::Union(VersionSetUnionId(
+                    u32::try_from(known.unions.len() - 1).unwrap_or(u32::MAX),
+                ))
             }
         }
     }
@@ -305,7 +311,9 @@ impl<'u> Facts<'u> {
                 let mut all = Vec::new();
                 for relation in group {
                     let mut meeting = self.universe.answering(relation)?;
-                    meeting.retain(|one| one.record.satisfies(relation, &one.architecture, &candidate.architecture));
+                    meeting.retain(|one| {
+                        one.record.satisfies(relation, &one.architecture, &candidate.architecture)
+                    });
                     self.rank(relation, &mut meeting);
                     all.extend(meeting);
                 }
@@ -319,7 +327,13 @@ impl<'u> Facts<'u> {
         candidates.sort_by_key(|one| {
             let record = &one.record;
             let foreign = one.architecture != *self.universe.native();
-            (record.name != relation.name, foreign, -i64::from(one.origin.priority), !record.essential, record.standing)
+            (
+                record.name != relation.name,
+                foreign,
+                -i64::from(one.origin.priority),
+                !record.essential,
+                record.standing,
+            )
         });
     }
 
@@ -367,7 +381,11 @@ impl<'u> Facts<'u> {
     }
 
     /// Of a solution, what the roots need: the solver may leave in what it tried on the way.
-    fn needed(&self, roots: &[Requirement], solution: &HashSet<SolvableId>) -> Result<Vec<SolvableId>, Error> {
+    fn needed(
+        &self,
+        roots: &[Requirement],
+        solution: &HashSet<SolvableId>,
+    ) -> Result<Vec<SolvableId>, Error> {
         let mut needed: Vec<SolvableId> = Vec::new();
         let mut open: Vec<Requirement> = roots.to_vec();
         let mut done = 0;
@@ -389,7 +407,8 @@ impl<'u> Facts<'u> {
                 }
             }
             if !progress {
-                let next = choice.iter().position(|requirement| !self.meeting(*requirement, solution).is_empty());
+                let next =
+                    choice.iter().position(|requirement| !self.meeting(*requirement, solution).is_empty());
                 if let Some(next) = next {
                     needed.extend(self.meeting(choice.remove(next), solution).first());
                 }
@@ -399,7 +418,9 @@ impl<'u> Facts<'u> {
                 open.extend(self.requirements(&self.candidate(*id))?);
                 done += 1;
             }
-            if open.is_empty() || open.iter().all(|requirement| self.meeting(*requirement, solution).is_empty()) {
+            if open.is_empty()
+                || open.iter().all(|requirement| self.meeting(*requirement, solution).is_empty())
+            {
                 return Ok(needed);
             }
         }
@@ -413,7 +434,11 @@ impl<'u> Facts<'u> {
     fn known_dependencies(&self, id: SolvableId) -> Result<KnownDependencies, Error> {
         let candidate = self.candidate(id);
         Ok(KnownDependencies {
-            requirements: self.requirements(&candidate)?.into_iter().map(ConditionalRequirement::from).collect(),
+            requirements: self
+                .requirements(&candidate)?
+                .into_iter()
+                .map(ConditionalRequirement::from)
+                .collect(),
             constrains: self.constraints(id, &candidate)?,
         })
     }

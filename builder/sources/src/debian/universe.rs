@@ -111,7 +111,9 @@ impl Universe {
             }
         }
         all.sort_by(|a, b| {
-            let key = |c: &Candidate| (c.record.name.clone(), c.architecture != self.native, c.architecture.clone());
+            let key = |c: &Candidate| {
+                (c.record.name.clone(), c.architecture != self.native, c.architecture.clone())
+            };
             key(a)
                 .cmp(&key(b))
                 .then_with(|| b.origin.priority.cmp(&a.origin.priority))

@@ -50,12 +50,21 @@ pub(super) fn asked_for(universe: &Universe, request: &Request) -> Result<Vec<Ca
     }
     let suites = universe.suites().join(", ");
     if let Some(suite) = request.suite.as_ref().filter(|suite| !universe.suites().contains(&suite.as_str())) {
-        return Err(Error::Unknown(format!("{}: no repository has the suite `{suite}`; there are {suites}", show(request))));
+        return Err(Error::Unknown(format!(
+            "{}: no repository has the suite `{suite}`; there are {suites}",
+            show(request)
+        )));
     }
     if !called.is_empty() {
-        let there = called.iter().map(|one| format!("{} ({}, {})", one.record.version, one.architecture, one.origin.suite));
+        let there = called
+            .iter()
+            .map(|one| format!("{} ({}, {})", one.record.version, one.architecture, one.origin.suite));
         let there = there.collect::<Vec<_>>().join(", ");
-        return Err(Error::Unknown(format!("no package is {} for {architecture}; of {} there is {there}", show(request), request.name)));
+        return Err(Error::Unknown(format!(
+            "no package is {} for {architecture}; of {} there is {there}",
+            show(request),
+            request.name
+        )));
     }
     let mut providers = universe.providers(&request.name)?;
     providers.retain(|candidate| candidate.architecture == *architecture);
@@ -68,7 +77,10 @@ pub(super) fn asked_for(universe: &Universe, request: &Request) -> Result<Vec<Ca
                 true => "see its spelling, and that [[packages.repo]] has its suite and component".to_owned(),
                 false => format!("did you mean {}?", near.join(" or ")),
             };
-            Err(Error::Unknown(format!("no package is called {} for {architecture} in {suites}; {help}", request.name)))
+            Err(Error::Unknown(format!(
+                "no package is called {} for {architecture} in {suites}; {help}",
+                request.name
+            )))
         }
         [_] if request.version.is_none() && request.suite.is_none() => Ok(providers),
         _ => Err(Error::Unknown(format!(
@@ -175,10 +187,14 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_anything() {
-        for (pattern, text) in [("1.1*", "1.1.3-1"), ("*", ""), ("*", "x"), ("1*-1", "1.2-1"), ("a*b*c", "aXbYbc"), ("1", "1")] {
+        for (pattern, text) in
+            [("1.1*", "1.1.3-1"), ("*", ""), ("*", "x"), ("1*-1", "1.2-1"), ("a*b*c", "aXbYbc"), ("1", "1")]
+        {
             assert!(glob(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in [("1.1*", "1.0"), ("", "x"), ("1*-1", "1.2-12"), ("a*b*c", "acb"), ("1", "11"), ("a*a", "a")] {
+        for (pattern, text) in
+            [("1.1*", "1.0"), ("", "x"), ("1*-1", "1.2-12"), ("a*b*c", "acb"), ("1", "11"), ("a*a", "a")]
+        {
             assert!(!glob(pattern, text), "{pattern} {text}");
         }
     }

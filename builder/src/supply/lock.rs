@@ -1,0 +1,452 @@
+//! The lock: made where there is none, obeyed where there is one, changed no further than the recipe was.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use graven_recipe::lock::{Asked, Digest, Lock, LockedInput, LockedPackage, LockedSet};
+use graven_recipe::{KernelSource, Profile, Recipe, Selection, SourceKind, Stub};
+use graven_sources::debian::Pin;
+use graven_targets::{Arch, BootChain};
+
+use super::repositories::{Answer, Repositories};
+use super::{Supplies, mirror, shown};
+use crate::error::{Error, Result};
+use crate::inputs::{digest_of, matching};
+use crate::stage0;
+
+/// What may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: `--locked`.
+    Nothing,
+    /// What the recipe demands, and no more.
+    Demanded,
+    /// These packages move to the newest version there is, and others only where that needs them to.
+    Packages(Vec<String>),
+    /// Everything moves.
+    Everything,
+}
+
+/// Whether a changed lock reaches the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// As a file beside the recipe.
+    OnDisk,
+    /// For this run only.
+    InMemory,
+}
+
+/// The lock of a recipe, or that it needs none.
+#[derive(Debug, Default)]
+pub struct Locked(Option<Lock>);
+
+impl Locked {
+    /// The lock.
+    #[must_use]
+    pub fn lock(&self) -> Option<&Lock> {
+        self.0.as_ref()
+    }
+
+    /// The time that it states.
+    #[must_use]
+    pub fn source_date(&self) -> Option<i64> {
+        self.0.as_ref()?.source_date
+    }
+
+    /// What a recipe gets; `None` where it asks for nothing.
+    pub(super) fn set_of(&self, recipe: &Recipe) -> Result<Option<&LockedSet>> {
+        let asked = asked(recipe);
+        if !asks(&asked) {
+            return Ok(None);
+        }
+        let set = self.0.as_ref().and_then(|lock| lock.sets.iter().find(|set| set.asked == asked));
+        set.map(Some)
+            .ok_or_else(|| Error::Limit("the lock does not fit the recipe; run `graven lock`".to_owned()))
+    }
+}
+
+/// A recipe for one target and profile.
+struct Reading {
+    /// `TARGET/PROFILE`.
+    whom: String,
+    recipe: Recipe,
+    asked: Asked,
+}
+
+/// The lock that a recipe is built by. `overridden` is the recipe with the command line's overrides, where there are any:
+/// what it asks beyond the lock is resolved for this run only.
+///
+/// # Errors
+/// Mistakes in the recipe, repositories that cannot be used, sets that do not exist, and under [`Change::Nothing`] whatever
+/// differs.
+pub fn obtain(
+    recipe: &Path,
+    overridden: Option<&Recipe>,
+    change: &Change,
+    keep: Keep,
+    supplies: &Supplies<'_>,
+) -> Result<Locked> {
+    let path = Lock::path_for(recipe);
+    let old = Lock::read(&path)?;
+    let readings = readings(recipe)?;
+    let needed = readings.iter().any(|reading| asks(&reading.asked));
+    let explicit = matches!(change, Change::Packages(_) | Change::Everything);
+    if old.is_none() && !explicit {
+        if *change == Change::Nothing && needed {
+            let problem = "there is no lock: run `graven lock` and commit what it writes".to_owned();
+            return Err(Error::Locked { path, problem });
+        }
+        if !needed && overridden.is_none_or(|recipe| !asks(&asked(recipe))) {
+            return Ok(Locked(None));
+        }
+    }
+    let mut lock = renewed(recipe, &readings, old.as_ref(), change, supplies)?;
+    if Some(&lock) != old.as_ref() {
+        if *change == Change::Nothing {
+            let problem = old.as_ref().map_or_else(String::new, |old| differences(old, &lock).join("; "));
+            return Err(Error::Locked { path, problem });
+        }
+        if keep == Keep::OnDisk {
+            write(&path, &lock)?;
+            tell(&path, old.as_ref(), &lock, supplies);
+        }
+    }
+    if let Some(recipe) = overridden {
+        for_this_run(recipe, &mut lock, change, &path, supplies)?;
+    }
+    Ok(Locked(Some(lock)))
+}
+
+/// Adds to a lock in memory what an overridden recipe asks beyond it.
+fn for_this_run(
+    recipe: &Recipe,
+    lock: &mut Lock,
+    change: &Change,
+    path: &Path,
+    supplies: &Supplies<'_>,
+) -> Result<()> {
+    let asked = asked(recipe);
+    if !asks(&asked) || lock.sets.iter().any(|set| set.asked == asked) {
+        return Ok(());
+    }
+    if *change == Change::Nothing {
+        let problem = "--set asks for other packages than it has".to_owned();
+        return Err(Error::Locked { path: path.to_owned(), problem });
+    }
+    let before = lock.clone();
+    let mut repositories = Repositories::new(supplies, Some(&before));
+    let pins = pins(Some(&before), &asked, &[]);
+    let answer = repositories.answer(recipe, &asked, &pins)?;
+    add(lock, vec![format!("{}/--set", recipe.target.name)], asked, answer);
+    for repository in repositories.locked() {
+        lock.repositories.retain(|known| known.name != repository.name);
+        lock.repositories.push(repository);
+    }
+    Ok(())
+}
+
+/// The recipe for each of its targets and profiles.
+fn readings(path: &Path) -> Result<Vec<Reading>> {
+    let mut all = Vec::new();
+    for target in Recipe::targets_of(path)? {
+        for profile in Profile::ALL {
+            let selection = Selection { target: Some(target.clone()), profile: *profile, sets: Vec::new() };
+            let recipe = Recipe::load(path, &selection)?.recipe;
+            let asked = asked(&recipe);
+            all.push(Reading { whom: format!("{target}/{profile}"), recipe, asked });
+        }
+    }
+    Ok(all)
+}
+
+/// What a recipe asks the repositories for.
+fn asked(recipe: &Recipe) -> Asked {
+    let packages = &recipe.packages;
+    let is_uki = recipe.target.boot_chain == BootChain::Uki;
+    let mut asked = Asked {
+        architecture: recipe.target.arch.debian().to_owned(),
+        install: packages.install.iter().map(|one| one.value.to_string()).collect(),
+        remove: packages.remove.iter().map(|name| name.value.clone()).collect(),
+        essential: packages.essential,
+        kernel: match &recipe.kernel.source {
+            KernelSource::Package(package) => Some(package.value.to_string()),
+            _ => None,
+        },
+        stub: match &recipe.boot.stub {
+            Some(Stub::Package(package)) if is_uki => Some(package.value.to_string()),
+            _ => None,
+        },
+        repositories: Vec::new(),
+    };
+    if asks(&asked) {
+        asked.repositories = packages.repositories.iter().map(mirror::describe).collect();
+    }
+    asked
+}
+
+fn asks(asked: &Asked) -> bool {
+    !asked.install.is_empty() || asked.essential || asked.kernel.is_some() || asked.stub.is_some()
+}
+
+/// The lock that fits the recipe, with as much of the old one as `change` lets stand.
+fn renewed(
+    path: &Path,
+    readings: &[Reading],
+    old: Option<&Lock>,
+    change: &Change,
+    supplies: &Supplies<'_>,
+) -> Result<Lock> {
+    let mut lock = Lock::new(env!("CARGO_PKG_VERSION"));
+    let moved: &[String] = match change {
+        Change::Packages(names) => names,
+        _ => &[],
+    };
+    for name in moved {
+        let known = old.is_some_and(|lock| lock.packages.iter().any(|package| package.name == *name));
+        if !known {
+            return Err(Error::Limit(format!(
+                "--update {name}: the lock of {} has no such package",
+                shown(path)
+            )));
+        }
+    }
+    let before = if *change == Change::Everything { None } else { old };
+    let mut repositories = Repositories::new(supplies, old);
+    for reading in readings {
+        if !asks(&reading.asked) {
+            continue;
+        }
+        if let Some(set) = lock.sets.iter_mut().find(|set| set.asked == reading.asked) {
+            set.whom.push(reading.whom.clone());
+            continue;
+        }
+        let whom = vec![reading.whom.clone()];
+        let same =
+            before.and_then(|lock| Some((lock, lock.sets.iter().find(|set| set.asked == reading.asked)?)));
+        match same.filter(|(before, set)| !has_any(before, set, moved)) {
+            Some((before, set)) => add(&mut lock, whom, reading.asked.clone(), kept(before, set)),
+            None if *change == Change::Nothing => {
+                let was = old.and_then(|lock| lock.set(&reading.whom)).map(|set| &set.asked);
+                let problem = format!("for {}: {}", reading.whom, asked_differently(was, &reading.asked));
+                return Err(Error::Locked { path: Lock::path_for(path), problem });
+            }
+            None => {
+                let pins = pins(before, &reading.asked, moved);
+                let answer = repositories.answer(&reading.recipe, &reading.asked, &pins);
+                let answer = answer.map_err(|error| error.for_target(&reading.whom))?;
+                add(&mut lock, whom, reading.asked.clone(), answer);
+            }
+        }
+    }
+    let used: BTreeSet<&str> = lock.packages.iter().map(|package| package.repository.as_str()).collect();
+    let mut asked_now: Vec<_> = repositories.locked().collect();
+    asked_now.dedup_by(|a, b| a.name == b.name);
+    let earlier = old.iter().flat_map(|lock| &lock.repositories).cloned();
+    let earlier = earlier.filter(|known| !asked_now.iter().any(|fresh| fresh.name == known.name));
+    let mut all: Vec<_> = earlier.filter(|known| used.contains(known.name.as_str())).collect();
+    all.extend(asked_now.iter().cloned());
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    lock.source_date = all.iter().map(|repository| repository.date).max();
+    lock.repositories = all;
+    lock.packages
+        .sort_by(|a, b| (&a.name, &a.architecture, &a.version).cmp(&(&b.name, &b.architecture, &b.version)));
+    lock.inputs = inputs(path, readings)?;
+    for arch in readings.iter().map(|reading| reading.recipe.target.arch).collect::<BTreeSet<Arch>>() {
+        if let Ok(bytes) = stage0::carried(arch) {
+            lock.stage0.insert(arch.name().to_owned(), digest_of(bytes));
+        }
+    }
+    Ok(lock)
+}
+
+fn has_any(lock: &Lock, set: &LockedSet, names: &[String]) -> bool {
+    set.all().filter_map(|id| lock.package(id)).any(|package| names.contains(&package.name))
+}
+
+fn kept(lock: &Lock, set: &LockedSet) -> Answer {
+    let of = |ids: &[String]| ids.iter().filter_map(|id| lock.package(id)).cloned().collect();
+    Answer {
+        root: of(&set.root),
+        kernel: of(&set.kernel),
+        stub: set.stub.as_ref().and_then(|id| lock.package(id)).cloned(),
+    }
+}
+
+fn add(lock: &mut Lock, whom: Vec<String>, asked: Asked, answer: Answer) {
+    let ids = |packages: &[LockedPackage]| packages.iter().map(LockedPackage::id).collect();
+    lock.sets.push(LockedSet {
+        whom,
+        asked,
+        root: ids(&answer.root),
+        kernel: ids(&answer.kernel),
+        stub: answer.stub.as_ref().map(LockedPackage::id),
+    });
+    for package in answer.root.into_iter().chain(answer.kernel).chain(answer.stub) {
+        if lock.package(&package.id()).is_none() {
+            lock.packages.push(package);
+        }
+    }
+}
+
+/// What of a lock is to be preferred: everything of this architecture but what is to move.
+fn pins(lock: Option<&Lock>, asked: &Asked, moved: &[String]) -> Vec<Pin> {
+    let sets = lock.iter().flat_map(|lock| lock.sets.iter().map(move |set| (*lock, set)));
+    let sets = sets.filter(|(_, set)| set.asked.architecture == asked.architecture);
+    let packages = sets.flat_map(|(lock, set)| set.all().filter_map(|id| lock.package(id)));
+    let stays = packages.filter(|package| !moved.contains(&package.name));
+    stays
+        .map(|package| Pin {
+            name: package.name.clone(),
+            architecture: package.architecture.clone(),
+            version: package.version.clone(),
+        })
+        .collect()
+}
+
+/// The files of this machine that any target or profile names, those that are there. What is missing is missed by the
+/// build that needs it.
+fn inputs(path: &Path, readings: &[Reading]) -> Result<Vec<LockedInput>> {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let mut files: BTreeSet<PathBuf> = BTreeSet::new();
+    for Reading { recipe, .. } in readings {
+        let mut patterns = recipe.packages.local.clone();
+        match &recipe.kernel.source {
+            KernelSource::Packages(local) => patterns.extend(local.iter().cloned()),
+            KernelSource::Files { vmlinuz, config, .. } => {
+                files.extend([vmlinuz.path.clone(), config.path.clone()])
+            }
+            KernelSource::Package(_) => {}
+        }
+        if let Some(Stub::File(stub)) = &recipe.boot.stub {
+            patterns.push(stub.clone());
+        }
+        patterns.extend(recipe.boot.device_trees.iter().cloned());
+        for pattern in patterns {
+            files.extend(matching(std::slice::from_ref(&pattern)).unwrap_or_default());
+        }
+        files.extend(recipe.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Tar { path, .. } => Some(path.path.clone()),
+            SourceKind::Dir { .. } => None,
+        }));
+        files.extend(recipe.firmware.blobs.values().map(|blob| blob.path.clone()));
+    }
+    let there = files.into_iter().filter(|file| file.is_file());
+    there
+        .map(|file| {
+            let name = file.strip_prefix(folder).unwrap_or(&file).display().to_string();
+            let sha256 = crate::inputs::digest_of_file(&file)?;
+            Ok(LockedInput { path: name, sha256: Digest(*sha256.as_bytes()) })
+        })
+        .collect()
+}
+
+/// Appears whole or not at all.
+fn write(path: &Path, lock: &Lock) -> Result<()> {
+    use std::io::Write;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        use std::os::unix::fs::PermissionsExt;
+        file.write_all(lock.render().as_bytes())?;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.persist(path).map_err(|error| error.error)
+    });
+    written.map(|_| ()).map_err(|error| Error::io(path, error))
+}
+
+/// Says what became of the lock.
+fn tell(path: &Path, old: Option<&Lock>, new: &Lock, supplies: &Supplies<'_>) {
+    match old {
+        None => (supplies.say)(&format!("{}: written, {} packages", path.display(), new.packages.len())),
+        Some(old) => {
+            for difference in differences(old, new) {
+                (supplies.say)(&format!("{}: {difference}", path.display()));
+            }
+        }
+    }
+}
+
+/// What two locks differ in, a line each.
+fn differences(old: &Lock, new: &Lock) -> Vec<String> {
+    let mut lines = Vec::new();
+    if old.graven != new.graven {
+        lines.push(format!("Graven {} → {}", old.graven, new.graven));
+    }
+    for (arch, digest) in &new.stage0 {
+        match old.stage0.get(arch) {
+            Some(was) if was == digest => {}
+            Some(was) => lines.push(format!("stage0 for {arch} {was} → {digest}")),
+            None => lines.push(format!("stage0 for {arch} is new")),
+        }
+    }
+    for input in &new.inputs {
+        match old.inputs.iter().find(|was| was.path == input.path) {
+            Some(was) if was.sha256 == input.sha256 => {}
+            Some(was) => lines.push(format!("{} {} → {}", input.path, was.sha256, input.sha256)),
+            None => lines.push(format!("{} is new", input.path)),
+        }
+    }
+    for was in old.inputs.iter().filter(|was| !new.inputs.iter().any(|input| input.path == was.path)) {
+        lines.push(format!("{} is no longer there", was.path));
+    }
+    let versions = |lock: &Lock, package: &LockedPackage| -> Vec<String> {
+        let same = lock
+            .packages
+            .iter()
+            .filter(|one| (&one.name, &one.architecture) == (&package.name, &package.architecture));
+        same.map(|one| one.version.clone()).collect()
+    };
+    let mut told = BTreeSet::new();
+    for package in old.packages.iter().chain(&new.packages) {
+        let name = format!("{}:{}", package.name, package.architecture);
+        let (was, is) = (versions(old, package), versions(new, package));
+        if was == is || !told.insert(name.clone()) {
+            continue;
+        }
+        lines.push(match (was.is_empty(), is.is_empty()) {
+            (true, _) => format!("{name} {} is new", is.join(", ")),
+            (_, true) => format!("{name} {} is gone", was.join(", ")),
+            _ => format!("{name} {} → {}", was.join(", "), is.join(", ")),
+        });
+    }
+    if lines.is_empty() {
+        lines.push("it is written another way".to_owned());
+    }
+    lines
+}
+
+/// What a recipe asks that it did not ask before.
+fn asked_differently(was: Option<&Asked>, is: &Asked) -> String {
+    let Some(was) = was else { return "it has nothing for this target and profile".to_owned() };
+    let mut words = Vec::new();
+    let lists = [
+        ("packages.install", &was.install, &is.install),
+        ("packages.remove", &was.remove, &is.remove),
+        ("packages.repo", &was.repositories, &is.repositories),
+    ];
+    for (key, was, is) in lists {
+        words.extend(
+            is.iter()
+                .filter(|one| !was.contains(one))
+                .map(|one| format!("{key} has `{one}`, the lock has not")),
+        );
+        words.extend(
+            was.iter()
+                .filter(|one| !is.contains(one))
+                .map(|one| format!("the lock has {key} `{one}`, the recipe has not")),
+        );
+    }
+    for (key, was, is) in [("kernel.package", &was.kernel, &is.kernel), ("boot.stub", &was.stub, &is.stub)] {
+        if was != is {
+            let word =
+                |one: &Option<String>| one.as_ref().map_or("nothing".to_owned(), |one| format!("`{one}`"));
+            words.push(format!("{key} is {}, the lock has {}", word(is), word(was)));
+        }
+    }
+    if was.essential != is.essential {
+        words.push(format!("packages.essential is {}, the lock has {}", is.essential, was.essential));
+    }
+    match words.is_empty() {
+        true => "the order of its packages or repositories is another".to_owned(),
+        false => words.join(", "),
+    }
+}
