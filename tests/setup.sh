@@ -25,6 +25,8 @@ packages=(
   gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf  # guest programs of arm64, and of its 32-bit side
   python3 python3-pefile binutils                       # oracles: PE, ukify
   jq                                                    # oracle: manifest and list of files
+  gpg gpg-agent gpgconf                                 # oracle: signatures of repositories
+  libarchive-tools                                      # oracle: archives of bsdtar
   u-boot-tools device-tree-compiler                     # oracles: FIT, device trees
   dpkg-dev make bison flex libssl-dev bc patch          # U-Boot's verifier and arm64 kernels, from source
   python3-venv debian-archive-keyring ca-certificates

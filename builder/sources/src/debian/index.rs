@@ -37,7 +37,7 @@ impl Index {
             at = at.saturating_add(line.len());
             match line.as_bytes().first() {
                 Some(b'\n' | b'\r') => {
-                    paragraph.end(begins, &mut packages, &mut providers, &mut essential)?
+                    paragraph.end(begins, &mut packages, &mut providers, &mut essential)?;
                 }
                 Some(first) => {
                     paragraph.line(*first, line.trim_end_matches(['\n', '\r']), begins);

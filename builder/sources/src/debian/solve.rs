@@ -169,6 +169,11 @@ impl<'u> Facts<'u> {
         Rc::clone(&self.known.borrow().candidates[id.into_raw() as usize])
     }
 
+    /// As messages name it.
+    pub(super) fn name_of(&self, id: SolvableId) -> String {
+        words::package(&self.candidate(id), self.universe.native())
+    }
+
     fn set_of(&self, id: VersionSetId) -> Rc<Set> {
         Rc::clone(&self.known.borrow().sets[id.0 as usize])
     }
@@ -449,8 +454,7 @@ impl Interner for Facts<'_> {
     type SolvableId = SolvableId;
 
     fn display_solvable(&self, solvable: SolvableId) -> impl Display + '_ {
-        let candidate = self.candidate(solvable);
-        words::package(&candidate.record.name, &candidate, self.universe.native())
+        self.name_of(solvable)
     }
 
     fn display_name(&self, name: NameId) -> impl Display + '_ {

@@ -27,7 +27,8 @@ pub(super) fn show(request: &Request) -> String {
 }
 
 /// `name version`, with its architecture where that is not the machine's.
-pub(super) fn package(name: &str, candidate: &Candidate, native: &Architecture) -> String {
+pub(super) fn package(candidate: &Candidate, native: &Architecture) -> String {
+    let name = &candidate.record.name;
     match candidate.architecture == *native {
         true => format!("{name} {}", candidate.record.version),
         false => format!("{name}:{} {}", candidate.architecture, candidate.record.version),
@@ -124,11 +125,10 @@ pub(super) fn glob(pattern: &str, text: &str) -> bool {
 
 /// What led to a contradiction, from the recipe on, each fact once.
 pub(super) fn conflict(graph: &ConflictGraph, facts: &Facts<'_>) -> String {
-    use resolvo::Interner;
     let nodes = &graph.graph;
     let name = |node: &ConflictNode| match node {
         ConflictNode::Root => "the recipe".to_owned(),
-        ConflictNode::Solvable(id) => facts.display_solvable(*id).to_string(),
+        ConflictNode::Solvable(id) => facts.name_of(*id),
         ConflictNode::UnresolvedDependency | ConflictNode::Excluded(_) => String::new(),
     };
     let mut told: Vec<String> = Vec::new();
@@ -143,7 +143,13 @@ pub(super) fn conflict(graph: &ConflictGraph, facts: &Facts<'_>) -> String {
         for node in next {
             let from = name(&nodes[node]);
             let mut edges: Vec<_> = nodes.raw_edges().iter().filter(|edge| edge.source() == node).collect();
-            edges.sort_by_key(|edge| edge.target());
+            // As the recipe and the packages state them.
+            edges.sort_by_key(|edge| match edge.weight {
+                ConflictEdge::Requires(requirement) => {
+                    (facts.sets_of(requirement).first().map_or(u32::MAX, |set| set.0), edge.target())
+                }
+                ConflictEdge::Conflict(_) => (u32::MAX, edge.target()),
+            });
             for edge in edges {
                 let target = &nodes[edge.target()];
                 let verb = if node == graph.root_node { "wants" } else { "needs" };

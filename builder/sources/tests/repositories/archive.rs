@@ -11,20 +11,16 @@ use sha2::Digest as _;
 use super::server::{Answer, Server};
 
 /// 2026-01-01 00:00:00 UTC: when everything here happens.
-pub const NOW: i64 = 1_767_225_600;
+pub(crate) const NOW: i64 = 1_767_225_600;
 
 /// A key that signs archives.
-pub struct Signer(SignedSecretKey);
+pub(crate) struct Signer(SignedSecretKey);
 
 impl Signer {
     /// The same seed, the same key.
-    pub fn new(seed: u64) -> Self {
-        Self::of_kind(seed, KeyType::Ed25519Legacy)
-    }
-
-    pub fn of_kind(seed: u64, kind: KeyType) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let parameters = SecretKeyParamsBuilder::default()
-            .key_type(kind)
+            .key_type(KeyType::Ed25519Legacy)
             .can_sign(true)
             .can_certify(true)
             .created_at(Timestamp::from_secs(u32::try_from(NOW).unwrap() - 86_400))
@@ -35,12 +31,12 @@ impl Signer {
     }
 
     /// Its keyring file.
-    pub fn keyring(&self) -> Vec<u8> {
+    pub(crate) fn keyring(&self) -> Vec<u8> {
         SignedPublicKey::from(self.0.clone()).to_armored_bytes(ArmorOptions::default()).unwrap()
     }
 
     /// `InRelease` of a `Release`.
-    pub fn sign(&self, text: &str) -> Vec<u8> {
+    pub(crate) fn sign(&self, text: &str) -> Vec<u8> {
         use pgp::packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData};
         use pgp::types::KeyDetails;
         let key = &self.0.primary_key;
@@ -62,15 +58,15 @@ impl Signer {
 
 /// A suite with one component, `main`, for amd64.
 #[derive(Clone)]
-pub struct Suite {
-    pub name: String,
-    pub packages: String,
-    pub date: String,
-    pub more: String,
+pub(crate) struct Suite {
+    pub(crate) name: String,
+    pub(crate) packages: String,
+    pub(crate) date: String,
+    pub(crate) more: String,
 }
 
 impl Suite {
-    pub fn new(packages: &str) -> Self {
+    pub(crate) fn new(packages: &str) -> Self {
         Self {
             name: "one".to_owned(),
             packages: packages.to_owned(),
@@ -80,7 +76,7 @@ impl Suite {
     }
 
     /// The signed part of `InRelease`.
-    pub fn release(&self) -> String {
+    pub(crate) fn release(&self) -> String {
         format!(
             "Origin: Test\nSuite: {}\nCodename: {}\nDate: {}\n{}Architectures: amd64 all\nComponents: main\n\
              No-Support-for-Architecture-all: Packages\nSHA256:\n {} {} main/binary-amd64/Packages\n",
@@ -94,7 +90,7 @@ impl Suite {
     }
 
     /// Puts it on a server, signed.
-    pub fn publish(&self, server: &Server, signer: &Signer) {
+    pub(crate) fn publish(&self, server: &Server, signer: &Signer) {
         let dists = format!("/dists/{}", self.name);
         server.put(&format!("{dists}/InRelease"), Answer::Bytes(signer.sign(&self.release())));
         let index = Answer::Bytes(self.packages.clone().into_bytes());
@@ -104,7 +100,7 @@ impl Suite {
 }
 
 /// A paragraph of `Packages`; `more` are further fields, a line each.
-pub fn paragraph(name: &str, version: &str, more: &str, bytes: &[u8]) -> String {
+pub(crate) fn paragraph(name: &str, version: &str, more: &str, bytes: &[u8]) -> String {
     format!(
         "Package: {name}\nVersion: {version}\nArchitecture: amd64\n{more}Filename: pool/{name}_{version}.deb\nSize: {}\n\
          SHA256: {}\n\n",
@@ -113,6 +109,6 @@ pub fn paragraph(name: &str, version: &str, more: &str, bytes: &[u8]) -> String 
     )
 }
 
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

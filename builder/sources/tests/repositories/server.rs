@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// What the server does when it is asked for a path.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The bytes; or a part of them, where a range is asked for.
     Bytes(Vec<u8>),
     /// The bytes, whatever range is asked for.
@@ -33,7 +33,7 @@ pub enum Answer {
 }
 
 /// The server.
-pub struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     paths: Arc<Mutex<BTreeMap<String, Answer>>>,
     asked: Arc<Mutex<Vec<String>>>,
@@ -41,7 +41,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (paths, asked) =
@@ -63,20 +63,20 @@ impl Server {
         Self { address, paths, asked, stop }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn put(&self, path: &str, answer: Answer) {
+    pub(crate) fn put(&self, path: &str, answer: Answer) {
         self.paths.lock().unwrap().insert(path.to_owned(), answer);
     }
 
-    pub fn take(&self, path: &str) {
+    pub(crate) fn take(&self, path: &str) {
         self.paths.lock().unwrap().remove(path);
     }
 
     /// The paths that were asked for, in order.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }

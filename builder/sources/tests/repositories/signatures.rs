@@ -1,11 +1,9 @@
 //! What is believed: only what the right key signed, in time, for this suite.
 
-use graven_sources::debian::Error;
-use pgp::composed::KeyType;
-
 use super::archive::{NOW, Signer, paragraph};
 use super::server::Answer;
 use super::{Bench, kept, published};
+use graven_sources::debian::Error;
 
 const IN_RELEASE: &str = "/dists/one/InRelease";
 
@@ -15,7 +13,7 @@ fn sound() -> (Bench, super::Suite) {
 
 /// What is said of an archive that must not be believed; nothing of it was kept.
 fn refusal(bench: &Bench) -> (Error, String) {
-    let error = bench.universe().err().expect("it must be refused");
+    let error = bench.universe().expect_err("it must be refused");
     let kept = kept(bench.folder.path().join("store").as_path());
     assert!(kept.is_empty(), "{kept:?}");
     let words = error.to_string();
@@ -126,14 +124,106 @@ fn what_stands_around_the_signed_text_is_not_read() {
     }
 }
 
+/// GnuPG, with a home and a clock of its own: midnight before [`NOW`].
+struct Gnupg(tempfile::TempDir);
+
+impl Gnupg {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        Self(home)
+    }
+
+    fn run(&self, day: &str, arguments: &[&str], input: &str) -> Vec<u8> {
+        use std::io::Write;
+        use std::process::{Command, Stdio};
+        let mut child = Command::new("gpg")
+            .args(["--batch", "--quiet", "--no-tty", "--passphrase", "", "--pinentry-mode", "loopback"])
+            .args([
+                "--homedir",
+                self.0.path().to_str().unwrap(),
+                "--faked-system-time",
+                &format!("{day}T000000!"),
+            ])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("gpg does not start ({error}); is it installed?"));
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "gpg {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// Puts its keyring and an archive signed by it in place of the bench's.
+    fn publish(&self, bench: &Bench, suite: &super::Suite, options: &[&str]) {
+        let signed = self.run("20260101", &[&["--clearsign"], options].concat(), &suite.release());
+        bench.server.put(IN_RELEASE, Answer::Bytes(signed));
+        std::fs::write(bench.folder.path().join("keyring"), self.run("20260101", &["--export"], "")).unwrap();
+    }
+}
+
+impl Drop for Gnupg {
+    fn drop(&mut self) {
+        let home = self.0.path().to_str().unwrap_or_default();
+        let _ = std::process::Command::new("gpgconf").args(["--homedir", home, "--kill", "all"]).status();
+    }
+}
+
 #[test]
-fn weak_keys_are_refused() {
-    let (mut bench, suite) = sound();
-    bench.signer = Signer::of_kind(3, KeyType::Rsa(1024));
-    std::fs::write(bench.folder.path().join("keyring"), bench.signer.keyring()).unwrap();
-    suite.publish(&bench.server, &bench.signer);
-    let (_, words) = refusal(&bench);
-    assert!(words.contains("RSA with 1024 bits, which is too weak"), "{words}");
+fn what_gnupg_signs_is_judged_as_gnupg_judges_it() {
+    let (bench, suite) = sound();
+    for (kind, usage) in [("ed25519", "default"), ("rsa2048", "default"), ("nistp256", "default")] {
+        let gnupg = Gnupg::new();
+        gnupg.run("20251201", &["--quick-gen-key", "a@example.org", kind, usage, "never"], "");
+        gnupg.publish(&bench, &suite, &["--digest-algo", "SHA512"]);
+        assert!(bench.universe().is_ok(), "{kind}: {:?}", bench.universe().err());
+    }
+
+    // A primary key that certifies only, and a subkey that signs.
+    let gnupg = Gnupg::new();
+    gnupg.run("20251201", &["--quick-gen-key", "a@example.org", "ed25519", "cert", "never"], "");
+    let listed = gnupg.run("20251201", &["--with-colons", "--list-keys"], "");
+    let listed = String::from_utf8(listed).unwrap();
+    let fingerprint =
+        listed.lines().find_map(|line| line.strip_prefix("fpr:")).unwrap().trim_matches(':').to_owned();
+    gnupg.run("20251201", &["--quick-add-key", &fingerprint, "ed25519", "sign", "never"], "");
+    gnupg.publish(&bench, &suite, &[]);
+    let opened = bench.open_at(NOW, None).unwrap_or_else(|error| panic!("{error}"));
+    assert_ne!(opened.signed_by.to_uppercase(), fingerprint);
+}
+
+#[test]
+fn keys_that_are_weak_or_expired_are_refused() {
+    let (bench, suite) = sound();
+    for (kind, created, lasts, options, says) in [
+        (
+            "rsa1024",
+            "20251201",
+            "never",
+            ["--digest-algo", "SHA256"],
+            "is RSA with 1024 bits, which is too weak",
+        ),
+        ("ed25519", "20251201", "2025-12-15", ["--digest-algo", "SHA256"], "expired on 2025-12-15"),
+        (
+            "rsa2048",
+            "20251201",
+            "never",
+            ["--digest-algo", "SHA1"],
+            "a signature over SHA1, which can be forged",
+        ),
+    ] {
+        let gnupg = Gnupg::new();
+        gnupg.run(created, &["--quick-gen-key", "a@example.org", kind, "default", lasts], "");
+        let day = if lasts == "never" { "20260101" } else { "20251210" };
+        let signed = gnupg.run(day, &[&["--clearsign"], &options[..]].concat(), &suite.release());
+        bench.server.put(IN_RELEASE, Answer::Bytes(signed));
+        std::fs::write(bench.folder.path().join("keyring"), gnupg.run(day, &["--export"], "")).unwrap();
+        let (_, words) = refusal(&bench);
+        assert!(words.contains(says), "{kind}: {words}");
+    }
 }
 
 #[test]

@@ -4,12 +4,15 @@ use graven_sources::debian::{Architecture, Error, Index, Origin, Pin, Request, U
 
 use super::archive::paragraph;
 
-/// Packages as `name version: fields`, all of one suite.
-fn universe(packages: &[(&str, &str, &str)]) -> Universe {
+/// A package: name, version, further fields with `; ` between.
+type Package<'a> = (&'a str, &'a str, &'a str);
+
+/// Packages, all of one suite.
+fn universe(packages: &[Package<'_>]) -> Universe {
     suites(&[("one", 500, packages)])
 }
 
-fn suites(suites: &[(&str, i32, &[(&str, &str, &str)])]) -> Universe {
+fn suites(suites: &[(&str, i32, &[Package<'_>])]) -> Universe {
     let amd64 = Architecture::parse("amd64").unwrap();
     let mut universe = Universe::new(amd64.clone());
     for (repository, (suite, priority, packages)) in suites.iter().enumerate() {
@@ -63,7 +66,7 @@ fn answer(universe: &Universe, wanted: &Wanted) -> String {
     }
 }
 
-fn check(packages: &[(&str, &str, &str)], install: &str, expected: &str) {
+fn check(packages: &[Package<'_>], install: &str, expected: &str) {
     assert_eq!(answer(&universe(packages), &wanted(install)), expected, "{install}");
 }
 
@@ -256,7 +259,7 @@ fn the_same_question_has_the_same_answer() {
         let depends = format!("Depends: p{} | p{}, p{} | mta", at * 7 % 200, at * 13 % 200, at * 3 % 200);
         packages.push((format!("p{at}"), depends + if at % 5 == 0 { "; Provides: mta" } else { "" }));
     }
-    let packages: Vec<(&str, &str, &str)> =
+    let packages: Vec<Package<'_>> =
         packages.iter().map(|(name, fields)| (name.as_str(), "1", fields.as_str())).collect();
     let first = answer(&universe(&packages), &wanted("p1 p2 p50"));
     for _ in 0..20 {
