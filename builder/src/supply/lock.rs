@@ -313,7 +313,7 @@ fn inputs(path: &Path, readings: &[Reading]) -> Result<Vec<LockedInput>> {
         match &recipe.kernel.source {
             KernelSource::Packages(local) => patterns.extend(local.iter().cloned()),
             KernelSource::Files { vmlinuz, config, .. } => {
-                files.extend([vmlinuz.path.clone(), config.path.clone()])
+                files.extend([vmlinuz.path.clone(), config.path.clone()]);
             }
             KernelSource::Package(_) => {}
         }
