@@ -406,7 +406,8 @@ mod tests {
         section.remove("targets");
 
         // One of each of what a recipe may have several of.
-        let text = "source = [{}]\nmount = [{}]\npackages.repo = [{}]\nfiles.\"/a\" = {}\nusers.a = {}\n".to_owned();
+        let text =
+            "source = [{}]\nmount = [{}]\npackages.repo = [{}]\nfiles.\"/a\" = {}\nusers.a = {}\n".to_owned();
         let document = Document { name: "example".into(), base: PathBuf::new(), text };
         let tree = Value::parse(&Arc::new(document)).unwrap();
         let known = known_keys(&tree);
