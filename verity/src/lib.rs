@@ -11,7 +11,8 @@
 //! - [`setup`]: devices as veritysetup lays them out, options included;
 //! - [`io`], [`progress`], [`hash`]: what they read from, write to, report to and hash with.
 //!
-//! Work is done on rayon's current pool. No result depends on the number of threads.
+//! Work is done on rayon's current pool. No result depends on the number of threads. What can be had without a copy is: bytes
+//! in memory, cached files, the holes of sparse ones.
 //!
 //! # Example
 //!
@@ -48,7 +49,7 @@
 //! # Ok(())
 //! # }
 //! ```
-#![deny(unsafe_code)]
+#![deny(unsafe_code, missing_docs)]
 
 pub mod dm;
 pub mod fec;

@@ -3,6 +3,33 @@
 //! The layout is that of the kernel's `drivers/md/dm-verity-fec.c` (7.3) and of cryptsetup's `lib/verity/verity_fec.c`: code words of
 //! 255 bytes, `roots` of them parity; neighbouring bytes of a block belong to different code words, and the bytes of a
 //! code word lie as far apart as the message allows.
+//!
+//! ```
+//! use graven_verity::dm::{self, Params, Salt};
+//! use graven_verity::fec::{self, Message, Roots};
+//! use graven_verity::hash::Algorithm;
+//! use graven_verity::io::{Concat, WriteAt};
+//! use graven_verity::progress::Silent;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let params = Params::new(Algorithm::Sha256, 4096, 4096, 500, Salt::default())?;
+//! let (data, tree, parity) = (tempfile::tempfile()?, tempfile::tempfile()?, tempfile::tempfile()?);
+//! data.write_all_at(&vec![7; 500 * 4096], 0)?;
+//! let root_hash = dm::build(&data, &params, &tree)?;
+//!
+//! let (roots, blocks) = (Roots::new(2)?, params.data_blocks() + params.tree_blocks());
+//! let message = Concat::new().then(&data, params.data_bytes()).then(&tree, params.tree_bytes());
+//! fec::encode(&message, blocks, 4096, roots, &parity, &Silent)?;
+//!
+//! // A block is lost, found by the tree, and made good by the parity.
+//! data.write_all_at(&[0xee; 4096], 123 * 4096)?;
+//! let broken = Message { data: &data, tree: &tree, gap: None, parity: &parity, roots };
+//! let repaired = fec::repair(&broken, &params, &root_hash, &Silent)?;
+//! assert!(repaired.is_whole());
+//! assert_eq!(repaired.mended_data.len(), 1);
+//! # Ok(())
+//! # }
+//! ```
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
