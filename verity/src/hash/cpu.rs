@@ -12,6 +12,7 @@ use super::{Algorithm, Kernel};
 /// Zen 4 computes a vector of 512 bits in two halves, which leaves AVX-512 behind SHA-NI's one byte a cycle. CPUs that
 /// compute it whole are expected to do as the Xeon does; Zen 5 is among them and not measured. Nor is any ARM core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "AMD makes x86"))]
 pub(super) enum Cpu {
     /// AMD's family 25: Zen 3, without AVX-512, and Zen 4.
     AmdFamily25,
