@@ -95,6 +95,13 @@ codes! {
         "check the partition, or let the recipe say what happens when it is damaged";
     InitRefused = 63, "the kernel would not run the image's init",
         "sign a policy for this root hash; make the program executable";
+    StateDamaged = 64, "the state is damaged",
+        "nothing where it was made anew or a tmpfs took its place; else look at the disk, or let the recipe say if-damaged = \"reset\"";
+    StateFormat = 65, "the state's file system cannot be made", "look at the disk: it may be worn out";
+    StateGrow = 66, "the state cannot be grown", "see the detail: the disk's partition table, or the file system";
+    Persist = 67, "a path cannot be bound from the state",
+        "check that the root has it as a file or folder and that no symbolic link leads to it";
+    Clock = 69, "the clock cannot be set", "report the line: this is a defect of Graven";
 
     HelperCapabilities = 70, "the kernel's helper programs keep capabilities", "use a kernel with kernel.usermodehelper.*";
     Capabilities = 71, "CAP_MAC_ADMIN cannot be given up", "report the line: this is a defect of Graven";
@@ -132,6 +139,8 @@ const PAGE_HEAD: &str = "# stage0's codes
 
 When stage0 stops, it writes one line to the console and to the kernel's log (at the most urgent level, so that pstore
 keeps it), then does what the recipe's `on-failure` says. Before the plan is read, that is a reboot after five seconds.
+
+Where it goes on all the same, the line says `warning:` before the code.
 
 ```
 graven: stage0: S0-21 the kernel's command line is not the signed one: differs … at byte 151: expected …, found …

@@ -8,6 +8,8 @@ pub const COMMAND_LINE: &str = "/graven/cmdline";
 pub const PLAN: &str = "/graven/plan";
 /// The signed policy (PKCS#7, DER), there only when the command line carries its SHA-256 instead of itself.
 pub const POLICY: &str = "/graven/policy.p7b";
+/// The state's file system as it is on a first boot, [`sparse`](crate::sparse), there only when the plan has a state.
+pub const STATE: &str = "/graven/state";
 /// Folder of the kernel modules, loaded in the order of their names.
 pub const MODULES: &str = "/graven/modules";
 

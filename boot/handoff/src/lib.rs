@@ -25,6 +25,7 @@ pub mod hex;
 mod identity;
 pub mod initramfs;
 mod plan;
+pub mod sparse;
 
 pub use cmdline::{
     Addition, Binding, CommandLineError, Mismatch, PolicySource, compare, value, word_policy,
@@ -33,7 +34,7 @@ pub use cmdline::{
 pub use code::Code;
 pub use identity::{IdentityError, PartUuid, PolicyVersion, RootHash};
 pub use plan::{
-    Algorithm, Enforcement, Fec, Hardening, Init, KernelLockdown, ModuleParameter, Mount, MountSource,
-    OnCorruption, OnDamage, OnFailure, Plan, PlanError, PolicyIdentity, Problem, Relaxation, Relaxed, Root,
-    SecureBoot, Verity, VerityDevices,
+    Algorithm, Contents, Enforcement, Fec, Hardening, IfDamaged, Init, KernelLockdown, ModuleParameter,
+    Mount, MountSource, OnCorruption, OnDamage, OnFailure, Plan, PlanError, PolicyIdentity, Problem,
+    Relaxation, Relaxed, Root, SecureBoot, State, StateSize, Verity, VerityDevices,
 };

@@ -8,9 +8,11 @@ use std::fmt;
 use crate::cmdline::Addition;
 use crate::identity::{PartUuid, PolicyVersion};
 
+mod state;
 mod text;
 mod verity;
 
+pub use state::{IfDamaged, State, StateSize};
 pub use verity::{Algorithm, Fec, OnCorruption, Verity, VerityDevices};
 
 /// The plan, [`initramfs::PLAN`](crate::initramfs::PLAN).
@@ -41,6 +43,10 @@ pub struct Plan {
     pub root: Root,
     /// The other file systems, in the order in which they are mounted.
     pub mounts: Vec<Mount>,
+    /// The one place that outlives a boot.
+    pub state: Option<State>,
+    /// Seconds since 1970: a clock that is behind is set to it.
+    pub clock_not_before: u64,
     /// The parts of the lockdown that this image does without.
     pub relaxed: Vec<Relaxed>,
     /// Parts of the lockdown that are not for every image.
@@ -87,6 +93,8 @@ pub struct Mount {
     pub options: String,
     /// What happens when it cannot be mounted.
     pub on_damage: OnDamage,
+    /// What a tmpfs holds at first.
+    pub contents: Contents,
 }
 
 /// A mount's source.
@@ -238,6 +246,16 @@ words! {
         Fail = "fail",
         /// An empty tmpfs in its place, with a warning: whatever is written is gone at the next boot.
         Volatile = "volatile",
+    }
+}
+
+words! {
+    /// What a file system without a device holds when it is mounted.
+    Contents {
+        /// Nothing.
+        Empty = "empty",
+        /// A copy of what the root has at its mount point.
+        Image = "image",
     }
 }
 

@@ -32,7 +32,12 @@ impl Failure {
         )
     }
 
-    /// What happened, for where it is not a reason to stop.
+    /// Says it where it is no reason to stop: `graven: stage0: warning: S0-nn meaning: detail; instead`.
+    pub(crate) fn warn(&self, instead: &str) {
+        log::warning(&format!("{} {}: {}; {instead}", self.code, self.code.meaning(), self.detail));
+    }
+
+    /// What happened, without its code.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

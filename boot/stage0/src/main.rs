@@ -11,6 +11,8 @@ use std::ffi::{c_char, c_int};
 
 use crate::failure::Failure;
 
+mod clock;
+mod copy;
 mod dm;
 mod effects;
 mod failure;
@@ -27,6 +29,7 @@ mod policy;
 mod pseudo;
 mod root;
 mod signature;
+mod state;
 mod sys;
 mod verity;
 
@@ -66,7 +69,10 @@ fn boot() -> Result<Infallible, Failure> {
     partitions::still_single(&plan, &binding)?;
     root::mount(&plan.root, &device)?;
     root::lets_run(&plan.init.path)?;
+    clock::not_before(&plan)?;
+    state::open(&plan, &binding, &found)?;
     mounts::mount(&plan, &found)?;
+    state::bind(&plan)?;
 
     log::step(7, "lockdown");
     lockdown::lock(&plan)?;

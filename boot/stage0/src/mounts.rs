@@ -2,30 +2,33 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
-use graven_handoff::{Code, Mount, MountSource, OnDamage, Plan};
+use graven_handoff::{Code, Contents, Mount, MountSource, OnDamage, Plan};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::mount::MountFlags;
 
+use crate::copy;
 use crate::failure::{Failure, OrFail};
-use crate::log;
 use crate::partitions::Found;
 use crate::root::ROOT;
 
+/// Where a tmpfs is filled before it is put in its place, over what it is filled from.
+const FILLED: &str = "/filled";
+
 /// Mounts them in the plan's order.
 pub(crate) fn mount(plan: &Plan, found: &Found) -> Result<(), Failure> {
+    // What the state is bound over is not copied as well.
+    let persisted = plan.state.iter().flat_map(|state| &state.persist);
+    let persisted: Vec<PathBuf> = persisted.map(|path| format!("{ROOT}{path}").into()).collect();
     for mount in &plan.mounts {
         let target = target(&mount.target)?;
         let (flags, options) = flags(&mount.options);
-        match (mount_at(&target, mount, found, flags, &options), mount.on_damage) {
+        match (mount_at(&target, mount, found, flags, &options, &persisted), mount.on_damage) {
             (Ok(()), _) => {}
             (Err(failure), OnDamage::Fail) => return Err(failure),
             (Err(failure), OnDamage::Volatile) => {
-                log::warning(&format!(
-                    "{}; an empty tmpfs takes its place on {}",
-                    failure.detail(),
-                    mount.target
-                ));
+                failure.warn(&format!("an empty tmpfs takes its place on {}", mount.target));
                 rustix::mount::mount("tmpfs", path(&target), "tmpfs", flags, c"mode=0755")
                     .or_fail(Code::Mount, format_args!("tmpfs on {}", mount.target))?;
             }
@@ -52,14 +55,28 @@ fn mount_at(
     found: &Found,
     flags: MountFlags,
     options: &str,
+    persisted: &[PathBuf],
 ) -> Result<(), Failure> {
     let source = match mount.source {
         MountSource::Partition(uuid) => found.get(uuid, &mount.target)?.node(),
         MountSource::None => mount.file_system.clone(),
     };
     let options = CString::new(options).or_fail(Code::Mount, &mount.target)?;
-    rustix::mount::mount(&*source, path(target), &*mount.file_system, flags, options.as_c_str())
-        .or_fail(Code::Mount, format_args!("{} {source} on {}", mount.file_system, mount.target))
+    let mount_on = |place: &str| {
+        rustix::mount::mount(&*source, place, &*mount.file_system, flags, options.as_c_str())
+            .or_fail(Code::Mount, format_args!("{} {source} on {}", mount.file_system, mount.target))
+    };
+    match mount.contents {
+        Contents::Empty => mount_on(&path(target)),
+        Contents::Image => {
+            std::fs::create_dir_all(FILLED).or_fail(Code::Mount, FILLED)?;
+            mount_on(FILLED)?;
+            let below = Path::new(ROOT).join(mount.target.trim_start_matches('/'));
+            copy::below(&below, Path::new(FILLED), &|path| persisted.contains(&path.to_owned()))
+                .or_fail(Code::Mount, format_args!("filling {}", mount.target))?;
+            rustix::mount::mount_move(FILLED, path(target)).or_fail(Code::Mount, &mount.target)
+        }
+    }
 }
 
 /// Splits the plan's options into the kernel's flags and what the file system takes.

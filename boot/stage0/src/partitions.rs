@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use graven_handoff::{Binding, Code, MountSource, OnDamage, PartUuid, Plan};
+use graven_handoff::{Binding, Code, IfDamaged, MountSource, OnDamage, PartUuid, Plan};
 
 use crate::failure::{Failure, OrFail};
 
@@ -30,6 +30,11 @@ impl Partition {
     /// Its device node.
     pub(crate) fn node(&self) -> String {
         format!("/dev/{}", self.name)
+    }
+
+    /// Its PARTUUID.
+    pub(crate) fn uuid(&self) -> PartUuid {
+        self.uuid
     }
 
     /// The first `length` bytes.
@@ -105,6 +110,10 @@ fn wanted<'a>(plan: &'a Plan, binding: &Binding) -> Vec<Wanted<'a>> {
         if let MountSource::Partition(uuid) = mount.source {
             wanted.push(Wanted { role: &mount.target, uuid, needed: mount.on_damage == OnDamage::Fail });
         }
+    }
+    if let Some(state) = &plan.state {
+        let needed = state.if_damaged == IfDamaged::Fail;
+        wanted.push(Wanted { role: "state", uuid: state.partition, needed });
     }
     wanted
 }

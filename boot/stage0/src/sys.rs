@@ -58,6 +58,55 @@ pub(crate) fn dm_ioctl(control: &File, request: u32, message: &mut [u8]) -> io::
     unsafe { call(number::IOCTL, words) }.map(drop)
 }
 
+/// Grows a mounted ext4 to this many blocks; `folder` is its top folder.
+pub(crate) fn grow_ext4(folder: &File, blocks: u64) -> io::Result<()> {
+    /// `_IOW('f', 16, __u64)` (`include/uapi/linux/ext4.h`)
+    const RESIZE_FS: c_ulong = 0x4008_6610;
+    let fd = c_ulong::try_from(folder.as_raw_fd()).map_err(io::Error::other)?;
+    // SAFETY: ext4 reads eight bytes, which live until the call returns; another file system refuses the request.
+    unsafe { call(number::IOCTL, [fd, RESIZE_FS, &raw const blocks as c_ulong, 0, 0]) }.map(drop)
+}
+
+/// `struct blkpg_partition` (`include/uapi/linux/blkpg.h`): place and length in bytes.
+#[repr(C)]
+struct BlockPartition {
+    start: i64,
+    length: i64,
+    number: i32,
+    names: [u8; 128],
+}
+
+/// `struct blkpg_ioctl_arg`
+#[repr(C)]
+struct BlockPartitionRequest {
+    operation: i32,
+    flags: i32,
+    length: i32,
+    data: *const BlockPartition,
+}
+
+/// Tells the kernel the new length of a partition that stays where it is.
+pub(crate) fn resize_partition(disk: &File, number: u32, start: u64, length: u64) -> io::Result<()> {
+    /// `_IO(0x12, 105)`
+    const BLKPG: c_ulong = 0x1269;
+    const RESIZE: i32 = 3;
+    let partition = BlockPartition {
+        start: i64::try_from(start).map_err(io::Error::other)?,
+        length: i64::try_from(length).map_err(io::Error::other)?,
+        number: i32::try_from(number).map_err(io::Error::other)?,
+        names: [0; 128],
+    };
+    let request = BlockPartitionRequest {
+        operation: RESIZE,
+        flags: 0,
+        length: i32::try_from(size_of::<BlockPartition>()).map_err(io::Error::other)?,
+        data: &raw const partition,
+    };
+    let fd = c_ulong::try_from(disk.as_raw_fd()).map_err(io::Error::other)?;
+    // SAFETY: two structures as the kernel declares them, the second named by the first, both alive here and only read.
+    unsafe { call(number::IOCTL, [fd, BLKPG, &raw const request as c_ulong, 0, 0]) }.map(drop)
+}
+
 /// `prctl` with operations whose arguments are numbers; never with one that takes a pointer.
 pub(crate) fn prctl(operation: PrctlOperation, argument: c_ulong) -> io::Result<i64> {
     // SAFETY: the enum holds only operations that take numbers, so no memory is touched.

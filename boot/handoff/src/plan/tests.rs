@@ -33,6 +33,8 @@ fn small() -> Plan {
             },
         },
         mounts: vec![],
+        state: None,
+        clock_not_before: 1_795_338_000,
         relaxed: vec![],
         hardening: vec![],
         on_failure: OnFailure::Reboot,
@@ -65,6 +67,7 @@ fn full() -> Plan {
             file_system: "ext4".to_owned(),
             options: "noatime,exec".to_owned(),
             on_damage: OnDamage::Volatile,
+            contents: Contents::Empty,
         },
         Mount {
             source: MountSource::None,
@@ -72,8 +75,15 @@ fn full() -> Plan {
             file_system: "tmpfs".to_owned(),
             options: String::new(),
             on_damage: OnDamage::Fail,
+            contents: Contents::Image,
         },
     ];
+    plan.state = Some(State {
+        partition: uuid(8),
+        size: StateSize::Grow,
+        if_damaged: IfDamaged::Volatile,
+        persist: vec!["/etc/machine-id".to_owned(), "/var/log".to_owned()],
+    });
     plan.relaxed = Relaxation::ALL
         .iter()
         .map(|what| Relaxed { what: *what, reason: format!("because = {what}") })
@@ -120,7 +130,7 @@ fn every_line_given_twice_is_refused_with_both_numbers() {
 fn unknown_keys_and_broken_lines_are_refused() {
     let text = small().render().unwrap();
     let error = Plan::parse(&format!("{text}policy.nam=x\n")).unwrap_err();
-    assert_eq!(error.to_string(), "plan, line 22: policy.nam: unknown key");
+    assert_eq!(error.to_string(), "plan, line 23: policy.nam: unknown key");
     for broken in [format!("{text}\n"), format!("{text}harden\n"), format!("{text}harden=modules-disabled")] {
         assert_eq!(Plan::parse(&broken).unwrap_err().problem, Problem::NoLine, "{broken}");
     }
@@ -158,12 +168,20 @@ fn every_bad_value_is_refused_with_its_line() {
         "verity.on-corruption=ignore",
         "verity.fec=1 2 3 hash",
         "verity.fec=2 2 3",
-        "mount=none tmp tmpfs - fail",
-        "mount=none / tmpfs - fail",
-        "mount=none /a/../b tmpfs - fail",
-        "mount=none /t tmpfs - maybe",
-        "mount=x /t ext4 - fail",
-        "mount=none /t tmpfs  fail",
+        "mount=none tmp tmpfs - fail empty",
+        "mount=none / tmpfs - fail empty",
+        "mount=none /a/../b tmpfs - fail empty",
+        "mount=none /t tmpfs - maybe empty",
+        "mount=x /t ext4 - fail empty",
+        "mount=none /t tmpfs  fail empty",
+        "mount=none /t tmpfs - fail full",
+        "mount=none /t tmpfs - fail",
+        "state.partition=x",
+        "state.size=1G",
+        "state.if-damaged=ignore",
+        "state.persist=var",
+        "state.persist=/a:b",
+        "clock-not-before=-1",
         "relax=ptrace",
         "relax=everything because",
         "harden=all",
@@ -199,6 +217,17 @@ fn a_value_that_would_not_come_back_is_not_rendered() {
     for plan in [newline, blank, order, environment] {
         assert!(plan.render().is_err());
     }
+}
+
+#[test]
+fn a_state_is_whole_or_not_there() {
+    let text = full().render().unwrap();
+    let without = |key: &str| -> String {
+        text.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect()
+    };
+    assert_eq!(Plan::parse(&without("state.size=")).unwrap_err().problem, Problem::Missing);
+    assert_eq!(Plan::parse(&without("state.partition=")).unwrap_err().problem, Problem::Unknown);
+    assert_eq!(Plan::parse(&without("state.")).unwrap().state, None);
 }
 
 #[test]

@@ -54,14 +54,23 @@ pub(super) fn render(plan: &Plan) -> String {
         let partition = partition.map_or("hash".to_owned(), |uuid| uuid.to_string());
         line("verity.fec", &format!("{roots} {blocks} {start} {partition}"));
     }
-    for Mount { source, target, file_system, options, on_damage } in &plan.mounts {
+    for Mount { source, target, file_system, options, on_damage, contents } in &plan.mounts {
         let source = match source {
             MountSource::Partition(uuid) => uuid.to_string(),
             MountSource::None => "none".to_owned(),
         };
         let options = if options.is_empty() { "-" } else { options };
-        line("mount", &format!("{source} {target} {file_system} {options} {on_damage}"));
+        line("mount", &format!("{source} {target} {file_system} {options} {on_damage} {contents}"));
     }
+    if let Some(State { partition, size, if_damaged, persist }) = &plan.state {
+        line("state.partition", &partition.to_string());
+        line("state.size", size.word());
+        line("state.if-damaged", if_damaged.word());
+        for path in persist {
+            line("state.persist", path);
+        }
+    }
+    line("clock-not-before", &plan.clock_not_before.to_string());
     for Relaxed { what, reason } in &plan.relaxed {
         line("relax", &format!("{what} {reason}"));
     }
@@ -124,8 +133,14 @@ pub(super) fn parse(text: &str) -> Result<Plan, PlanError> {
             signature_partition: lines.one("root.signature-partition", "a UUID", parsed)?,
             verity: lines.verity()?,
         },
-        mounts: lines
-            .list("mount", "SOURCE TARGET TYPE OPTIONS fail|volatile", mount, |a, b| a.target == b.target)?,
+        mounts: lines.list(
+            "mount",
+            "SOURCE TARGET TYPE OPTIONS fail|volatile empty|image",
+            mount,
+            |a, b| a.target == b.target,
+        )?,
+        state: lines.state()?,
+        clock_not_before: lines.one("clock-not-before", "seconds since 1970", number)?,
         relaxed: lines
             .list("relax", "the name of a relaxation and a reason", relaxed, |a, b| a.what == b.what)?,
         hardening: lines.set("harden", "exec-securebits or modules-disabled", Hardening::from_word)?,
@@ -297,6 +312,19 @@ impl<'a> Lines<'a> {
         Ok(verity)
     }
 
+    /// The partition's key decides whether there is a state at all.
+    fn state(&mut self) -> Result<Option<State>, PlanError> {
+        let Some(partition) = self.optional("state.partition", "a UUID", parsed)? else { return Ok(None) };
+        let path = "an absolute path without blanks and colons";
+        Ok(Some(State {
+            partition,
+            size: self.one("state.size", "fixed or grow", StateSize::from_word)?,
+            if_damaged: self.one("state.if-damaged", "reset, volatile or fail", IfDamaged::from_word)?,
+            persist: self
+                .set("state.persist", path, |value| State::can_persist(value).then(|| value.to_owned()))?,
+        }))
+    }
+
     fn nothing_left(self) -> Result<(), PlanError> {
         self.lines.first().map_or(Ok(()), |line| Err(line.error(Problem::Unknown)))
     }
@@ -329,7 +357,9 @@ fn module_parameter(value: &str) -> Option<ModuleParameter> {
 }
 
 fn mount(value: &str) -> Option<Mount> {
-    let [source, target, kind, options, on_damage] = *value.split(' ').collect::<Vec<_>>().as_slice() else {
+    let [source, target, kind, options, on_damage, contents] =
+        *value.split(' ').collect::<Vec<_>>().as_slice()
+    else {
         return None;
     };
     let target = Some(target).filter(|target| absolute(target) && word(target) && *target != "/")?;
@@ -345,6 +375,7 @@ fn mount(value: &str) -> Option<Mount> {
             options => Some(options).filter(|options| word(options))?.to_owned(),
         },
         on_damage: OnDamage::from_word(on_damage)?,
+        contents: Contents::from_word(contents)?,
     })
 }
 
@@ -388,7 +419,7 @@ fn plain(value: &str, others: &str) -> bool {
 }
 
 /// Not empty, no blanks, no control characters.
-fn word(value: &str) -> bool {
+pub(super) fn word(value: &str) -> bool {
     !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
@@ -398,7 +429,7 @@ fn printable(value: &str) -> bool {
 }
 
 /// An absolute path without empty, `.` or `..` components.
-fn absolute(value: &str) -> bool {
+pub(super) fn absolute(value: &str) -> bool {
     let Some(rest) = value.strip_prefix('/') else { return false };
     !value.contains(char::is_control) && rest.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }

@@ -1,0 +1,145 @@
+//! The state's entries: one for each persisted path, made from what the verified root has there.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use graven_handoff::{Code, State};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2, syncfs};
+use rustix::mount::mount;
+
+use super::identity::{MACHINE_ID, is_machine_id, machine_id};
+use super::{CLOSED, STATE, SUBSTITUTE, make_folder};
+use crate::copy;
+use crate::failure::{Failure, OrFail};
+use crate::root::ROOT;
+
+/// The two kinds of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Folder,
+}
+
+impl Kind {
+    /// What the verified root has at a path, without following a link.
+    pub(super) fn in_root(path: &str) -> io::Result<Kind> {
+        let root = open(ROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let metadata = File::from(openat2(&root, path, flags, Mode::empty(), resolve)?).metadata()?;
+        Kind::of(&metadata).ok_or_else(|| io::Error::other("neither a file nor a folder"))
+    }
+
+    fn of(metadata: &fs::Metadata) -> Option<Kind> {
+        match (metadata.is_file(), metadata.is_dir()) {
+            (true, _) => Some(Kind::File),
+            (_, true) => Some(Kind::Folder),
+            _ => None,
+        }
+    }
+}
+
+/// Where an entry lies: in the state, or in the tmpfs for those that it has no room for.
+pub(super) fn place(base: &str, path: &str) -> PathBuf {
+    Path::new(base).join("persist").join(State::entry(path))
+}
+
+/// Makes all entries, in a state that has none.
+pub(super) fn make_all(state: &State) -> Result<(), Failure> {
+    for path in &state.persist {
+        make(STATE, path).or_fail(Code::StateFormat, path)?;
+    }
+    Ok(())
+}
+
+/// Makes those that are not there, since this version of the image is the first to have them. One that the state has no
+/// room for lies in a tmpfs until it has.
+pub(super) fn make_missing(state: &State) -> Result<(), String> {
+    for path in &state.persist {
+        let missing = place(STATE, path).symlink_metadata().is_err();
+        match if missing { make(STATE, path) } else { Ok(()) } {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                Failure::new(Code::StateDamaged, format!("{path}: {error}"))
+                    .warn("it is full: a tmpfs takes this path's place");
+                substitute(path).map_err(|error| format!("{path}: {error}"))?;
+            }
+            Err(error) => return Err(format!("{path}: {error}")),
+        }
+    }
+    Ok(())
+}
+
+fn substitute(path: &str) -> io::Result<()> {
+    if !Path::new(SUBSTITUTE).exists() {
+        make_folder(SUBSTITUTE).map_err(|failure| io::Error::other(failure.detail().to_owned()))?;
+        mount("tmpfs", SUBSTITUTE, "tmpfs", CLOSED, c"mode=0755")?;
+    }
+    make(SUBSTITUTE, path)
+}
+
+/// Makes one entry beside its place and moves it there when it is on the disk, so that it is whole or not there.
+fn make(base: &str, path: &str) -> io::Result<()> {
+    let new = Path::new(base).join("new");
+    clear(&new)?;
+    let source = PathBuf::from(format!("{ROOT}{path}"));
+    Kind::in_root(path)?;
+    copy::whole(&source, &new, &|_| false)?;
+    if path == MACHINE_ID {
+        fs::write(&new, machine_id()?)?;
+    }
+    syncfs(File::open(base)?)?;
+    let place = place(base, path);
+    if let Some(folder) = place.parent() {
+        if !folder.exists() {
+            fs::create_dir(folder)?;
+        }
+    }
+    fs::rename(&new, &place)?;
+    syncfs(File::open(base)?)?;
+    Ok(())
+}
+
+/// What a boot left that was cut short.
+fn clear(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Every entry that is there is of its kind, and by itself: a link would lead elsewhere, a second name could be written
+/// through another path.
+pub(super) fn check_all(state: &State) -> Result<(), String> {
+    let folder = Path::new(STATE).join("persist");
+    let is_folder = folder.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+    if !is_folder && !state.persist.is_empty() {
+        return Err("its folder `persist` is missing".to_owned());
+    }
+    for path in &state.persist {
+        let place = place(STATE, path);
+        let metadata = match place.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            metadata => metadata.map_err(|error| format!("{path}: {error}"))?,
+        };
+        let expected = Kind::in_root(path).map_err(|error| format!("{path} in the root: {error}"))?;
+        if Kind::of(&metadata) != Some(expected) {
+            let found = metadata.file_type();
+            return Err(format!("{path}: expected a {expected:?}, found {found:?}").to_lowercase());
+        }
+        if expected == Kind::File && metadata.nlink() != 1 {
+            return Err(format!("{path}: expected one name, found {}", metadata.nlink()));
+        }
+        if path == MACHINE_ID {
+            let contents = fs::read(&place).map_err(|error| format!("{path}: {error}"))?;
+            if !is_machine_id(&contents) {
+                return Err(format!("{path}: expected 32 hexadecimal digits"));
+            }
+        }
+    }
+    Ok(())
+}
