@@ -39,9 +39,11 @@ pub use paths::{FilePattern, LocalPath};
 pub use place::{At, Place};
 pub use recipe::{
     Boot, Content, Disk, FileEntry, Firmware, Init, Kernel, KernelSource, Lockdown, Modules, Mount, Owner,
-    PackageRequest, Packages, Policy, Reason, Recipe, Repository, Services, Source, SourceKind, Stub, User,
-    Verity, Version,
+    PackageRequest, Packages, Policy, Reason, Recipe, Repository, Services, Source, SourceKind, State, StateSize,
+    Stub, User, Verity, Version,
 };
 pub use schema::schema;
 pub use size::parse_size;
-pub use words::{Metadata, MountType, OnFailure, PolicyMode, Profile, Relaxation, SecureBoot};
+pub use words::{
+    IfDamaged, Metadata, MountType, OnFailure, PolicyMode, Profile, Relaxation, SecureBoot, StateFs,
+};

@@ -2,7 +2,10 @@
 
 use crate::paths::{FilePattern, LocalPath};
 use crate::place::{At, Place};
-use crate::words::{Metadata, MountType, OnFailure, PolicyMode, Profile, Relaxation, SecureBoot};
+use crate::words::{
+    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyMode, Profile, Relaxation, SecureBoot,
+    StateFs,
+};
 use graven_targets::{ModuleName, Target};
 use std::collections::BTreeMap;
 
@@ -47,6 +50,8 @@ pub struct Recipe {
     pub policy: Policy,
     /// What stage0 mounts below the root.
     pub mounts: Vec<Mount>,
+    /// The one place that outlives a boot.
+    pub state: Option<State>,
     /// What stage0 locks before it starts init.
     pub lockdown: Lockdown,
     /// Layout of the disk.
@@ -327,6 +332,8 @@ pub struct Mount {
     pub size: Option<u64>,
     /// Permission bits of its top folder; `tmpfs` only.
     pub mode: Option<u16>,
+    /// What it holds at first; always empty but for `tmpfs`.
+    pub contents: MountContents,
     /// Further mount options, in order. None of `exec`, `suid`, `dev` or their opposites.
     pub options: Vec<String>,
     /// Why programs on it may be started.
@@ -335,6 +342,30 @@ pub struct Mount {
     pub suid: Option<Reason>,
     /// Why device nodes on it count.
     pub dev: Option<Reason>,
+}
+
+/// `[state]`
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Its file system.
+    pub fs: StateFs,
+    /// How large it is.
+    pub size: StateSize,
+    /// What happens when it is damaged.
+    pub if_damaged: IfDamaged,
+    /// Absolute paths that are bound from it: none lies in another, none is a way in.
+    pub persist: Vec<At<String>>,
+    /// Paths among them that are ways in, and why they are persisted all the same.
+    pub accept: BTreeMap<String, Reason>,
+}
+
+/// The size of a [`State`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateSize {
+    /// What the disk has left, whatever disk it is.
+    Grow,
+    /// These bytes, a multiple of 1 MiB.
+    Fixed(u64),
 }
 
 /// `[lockdown]`

@@ -4,7 +4,9 @@
 // The fields exist to be described, never to be read.
 #![allow(dead_code)]
 
-use crate::words::{Metadata, MountType, OnFailure, PolicyMode, Relaxation, SecureBoot};
+use crate::words::{
+    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyMode, Relaxation, SecureBoot, StateFs,
+};
 use schemars::{JsonSchema, SchemaGenerator};
 use std::collections::BTreeMap;
 
@@ -58,6 +60,8 @@ macro_rules! recipe_types {
             policy: Option<PolicyTable>,
             /// What stage0 mounts below the root.
             mount: Option<Vec<MountTable>>,
+            /// The one place that outlives a boot.
+            state: Option<StateTable>,
             /// What stage0 locks before it starts init.
             lockdown: Option<LockdownTable>,
             /// Layout of the disk.
@@ -317,6 +321,8 @@ struct MountTable {
     size: Option<Size>,
     /// Permission bits of its top folder; tmpfs only.
     mode: Option<Mode>,
+    /// What it holds when it is mounted, `empty` unless said; tmpfs only.
+    contents: Option<MountContents>,
     /// Further mount options.
     options: Option<Vec<String>>,
     /// What of `noexec,nosuid,nodev` is lifted, each with the reason.
@@ -332,6 +338,36 @@ struct AllowTable {
     suid: Option<String>,
     /// Why device nodes on it count.
     dev: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct StateTable {
+    /// Its file system; `ext4` unless said.
+    fs: Option<StateFs>,
+    /// `"grow"` for what the disk has left, which it is unless said, or a size of at least 16M.
+    size: Option<StateSizeValue>,
+    /// What happens when it is damaged; `reset` unless said.
+    if_damaged: Option<IfDamaged>,
+    /// Exact paths that are bound from it, `noexec,nosuid,nodev`. Made on the first boot as the image has them; what it has
+    /// not becomes a folder.
+    persist: Option<Vec<String>>,
+    /// Paths among them that decide who gets in, each with the reason.
+    accept: Option<BTreeMap<String, String>>,
+}
+
+/// `"grow"`, or bytes.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum StateSizeValue {
+    Grow(GrowWord),
+    Fixed(Size),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum GrowWord {
+    Grow,
 }
 
 #[derive(JsonSchema)]

@@ -89,6 +89,36 @@ words! {
         Halt = "halt",
     }
 
+    /// What a tmpfs holds when it is mounted.
+    #[derive(Default)]
+    MountContents {
+        /// Nothing.
+        #[default]
+        Empty = "empty",
+        /// A copy of what the image has at the mount point.
+        Image = "image",
+    }
+
+    /// The state's file system.
+    #[derive(Default)]
+    StateFs {
+        /// `ext4`
+        #[default]
+        Ext4 = "ext4",
+    }
+
+    /// What happens to a state that is damaged.
+    #[derive(Default)]
+    IfDamaged {
+        /// It is made anew, with a warning.
+        #[default]
+        Reset = "reset",
+        /// A tmpfs takes its place for this boot, with a warning.
+        Volatile = "volatile",
+        /// The boot stops.
+        Fail = "fail",
+    }
+
     /// Where owners, modes and times of a source's files come from.
     Metadata {
         /// Owner 0:0, mode 0755 or 0644 by the owner's execute bit, time `source-date`.

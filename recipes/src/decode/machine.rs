@@ -5,7 +5,7 @@ use crate::fields::{Fields, one_of};
 use crate::place::{At, Place};
 use crate::recipe::{Boot, Firmware, Kernel, KernelSource, Lockdown, Modules, Mount, Stub};
 use crate::value::Kind;
-use crate::words::{MountType, Relaxation, Word};
+use crate::words::{MountContents, MountType, Relaxation, Word};
 use graven_targets::{BootChain, ModuleName};
 use std::collections::BTreeMap;
 
@@ -219,6 +219,7 @@ fn mount(mut fields: Fields<'_>) -> Option<Mount> {
     let fs_type = fields.word::<MountType>("type");
     let size = fields.size("size");
     let mode = fields.mode("mode");
+    let contents = fields.word::<MountContents>("contents");
     let options = fields.texts("options");
     let mut allow = fields.table("allow");
     let (exec, suid, dev) = (allow.reason("exec"), allow.reason("suid"), allow.reason("dev"));
@@ -232,7 +233,7 @@ fn mount(mut fields: Fields<'_>) -> Option<Mount> {
     if let Some(fs_type) = &fs_type
         && fs_type.value != MountType::Tmpfs
     {
-        for key in ["size", "mode"] {
+        for key in ["size", "mode", "contents"] {
             if fields.has(key) {
                 fields.report(&place, format!("`{key}` is for tmpfs, not for {}", fs_type.value));
             }
@@ -252,6 +253,7 @@ fn mount(mut fields: Fields<'_>) -> Option<Mount> {
         fs_type: fs_type?.value,
         size: size.map(|size| size.value),
         mode,
+        contents: contents.map(|word| word.value).unwrap_or_default(),
         options,
         exec,
         suid,

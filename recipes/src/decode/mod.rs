@@ -7,6 +7,7 @@ mod content;
 mod machine;
 mod people;
 mod rules;
+mod state;
 
 use crate::error::Problem;
 use crate::fields::{Decoder, Fields};
@@ -77,6 +78,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
     let verity = verity(top.table("verity"));
     let policy = policy(top.table("policy"), choice);
     let mounts = machine::mounts(&mut top);
+    let state = state::state(top.table("state"), table.contains_key("state"), &mounts);
     let lockdown = machine::lockdown(top.table("lockdown"));
     let disk = disk(top.table("disk"), choice);
 
@@ -128,6 +130,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
         verity,
         policy,
         mounts,
+        state,
         lockdown,
         disk,
     })
@@ -173,10 +176,6 @@ fn not_here(top: &mut Fields<'_>, scope: &Scope<'_>) {
             let _ = top.value("targets");
         }
     }
-    top.misplaced(
-        "state",
-        "is not supported yet: a writable partition comes with a later version; [[mount]] has tmpfs",
-    );
 }
 
 fn source_date(top: &Fields<'_>, value: &Value) -> Option<u64> {
