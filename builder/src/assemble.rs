@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::kernel::KernelFiles;
 use crate::plan::Plan;
 use crate::signers::Signers;
+use crate::state;
 
 /// Folders that stage0 or every init needs; made where no input brings them.
 const FOLDERS: [(&str, u16); 13] = [
@@ -104,6 +105,8 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
         tree.make_directories(&path, &own(0o755))?;
     }
 
+    state::prepare(&mut tree, recipe, plan.source_date)?;
+
     let modules =
         modules::closure(&plan.kernel, &kernel.builtin, &for_initramfs(recipe)).map_err(kernel_error)?;
     carry_modules(&mut tree, recipe, &plan.kernel, &kernel, &own(0o644))?;
@@ -161,6 +164,9 @@ fn for_initramfs(recipe: &Recipe) -> Vec<Wanted> {
     ];
     if recipe.target.boot_chain == BootChain::Uki && recipe.boot.secure_boot == SecureBoot::Required {
         wanted.push(Wanted::required("efivarfs", "the check that Secure Boot is on"));
+    }
+    if recipe.state.is_some() {
+        wanted.push(Wanted::required("ext4", "the state's file system"));
     }
     wanted.extend(drivers(recipe));
     wanted

@@ -34,6 +34,7 @@ use crate::plan::{Firmware, Plan};
 use crate::root::RootImage;
 use crate::seal::SealedRoot;
 use crate::signers::Signers;
+use crate::state;
 use graven_handoff::hex::encode as hex;
 
 /// Name of the disk image in the output folder.
@@ -74,6 +75,13 @@ pub fn deliver(
         image
             .disk
             .write_all_at(&firmware.bytes, firmware.blob.offset)
+            .map_err(|error| Error::io(&disk_path, error))?;
+    }
+    if let Some(index) = image.places.state {
+        let place = &image.table.partitions[index];
+        image
+            .disk
+            .write_all_at(&state::blank(), place.start)
             .map_err(|error| Error::io(&disk_path, error))?;
     }
     image.table.write(&image.disk)?;
@@ -251,6 +259,9 @@ fn partitions(sealed: &SealedRoot) -> Vec<Partition> {
         if image.places.firmware.contains(&index) {
             return Role::Firmware;
         }
+        if Some(index) == image.places.state {
+            return Role::State;
+        }
         if index == image.places.esp {
             return Role::Esp;
         }
@@ -293,6 +304,9 @@ fn accepted(recipe: &Recipe, rootfs: &Rootfs, u_boot: Option<&UBoot>) -> BTreeMa
     }
     for (package, reason) in &recipe.packages.accept_scripts {
         all.insert(format!("scripts.{package}"), reason.value.clone());
+    }
+    for (path, reason) in recipe.state.iter().flat_map(|state| &state.accept) {
+        all.insert(format!("state.persist.{path}"), reason.value.clone());
     }
     for mount in &recipe.mounts {
         for (word, reason) in [("exec", &mount.exec), ("suid", &mount.suid), ("dev", &mount.dev)] {

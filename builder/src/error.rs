@@ -99,6 +99,16 @@ pub enum Error {
     /// The output folder.
     #[error(transparent)]
     Output(#[from] crate::output::OutputError),
+    /// A program of this machine that a build needs.
+    #[error("{tool}: {problem}; Debian has it in the package {package}")]
+    Tool {
+        /// Its name.
+        tool: &'static str,
+        /// The package that it comes in.
+        package: &'static str,
+        /// What went wrong.
+        problem: String,
+    },
     /// A file of this machine.
     #[error("{}: {source}", path.display())]
     Io {
@@ -163,6 +173,7 @@ impl Error {
             Self::Network(_) | Self::Gone(_) | Self::Offline(_) | Self::NoKeyring(_) => Fault::Environment,
             Self::Lock(graven_recipe::lock::LockError::Read { .. }) => Fault::Environment,
             Self::Io { .. }
+            | Self::Tool { .. }
             | Self::Contents(_)
             | Self::Output(OutputError::Io { .. } | OutputError::Busy(_))
             | Self::Fat(fat::Error::Io { .. })

@@ -8,6 +8,7 @@ use uuid::{Uuid, uuid};
 use crate::error::{Error, Result};
 use crate::hash_area::{BLOCK, HashArea, tree_params};
 use crate::identity;
+use crate::state;
 
 /// GPT type of the EFI system partition.
 pub const ESP_TYPE: Uuid = uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
@@ -27,6 +28,8 @@ pub struct Places {
     pub esp: usize,
     /// One slot, or two; the first is the one that is filled.
     pub slots: Vec<Slot>,
+    /// What outlives a boot, where the recipe has it: the last one, since it may grow.
+    pub state: Option<usize>,
 }
 
 /// The entries of one version of the root.
@@ -76,7 +79,8 @@ pub(crate) fn plan(
         len: esp_bytes,
         attributes: 0,
     }];
-    let mut places = Places { firmware: 0..firmware.len(), esp: firmware.len(), slots: Vec::new() };
+    let mut places =
+        Places { firmware: 0..firmware.len(), esp: firmware.len(), slots: Vec::new(), state: None };
     for slot in 0..slots {
         let first = firmware.len() + specs.len();
         places.slots.push(Slot { root: first, verity: first + 1, signature: first + 2 });
@@ -90,6 +94,16 @@ pub(crate) fn plan(
             let attributes = if slot == 0 { attributes::READ_ONLY } else { attributes::NO_AUTO };
             specs.push(Spec { type_guid, guid: guid(name, specs.len()), name: name.into(), len, attributes });
         }
+    }
+    if let Some(state) = &recipe.state {
+        places.state = Some(firmware.len() + specs.len());
+        specs.push(Spec {
+            type_guid: state::PARTITION_TYPE,
+            guid: state::partition_uuid(recipe),
+            name: "state".into(),
+            len: state::partition_bytes(state),
+            attributes: attributes::NO_AUTO,
+        });
     }
     let first_usable = recipe.target.disk.first_usable_lba * gpt::SECTOR;
     let table = Table::plan(identity::uuid("disk", named), firmware, &specs, first_usable, gpt::ALIGNMENT)?;

@@ -23,4 +23,5 @@ pub mod run;
 pub mod seal;
 pub mod signers;
 pub mod stage0;
+mod state;
 pub mod supply;

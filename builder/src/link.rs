@@ -5,9 +5,9 @@ use graven_boot::initramfs::{Initramfs, compression_for};
 use graven_boot::{authenticode, pe};
 use graven_handoff as handoff;
 use graven_handoff::{
-    Addition, Algorithm, Enforcement, Fec, Hardening, Init, KernelLockdown, ModuleParameter, Mount,
-    MountSource, OnCorruption, OnDamage, OnFailure, PartUuid, Plan, PolicyIdentity, PolicyVersion,
-    Relaxation, Relaxed, Root, Verity,
+    Addition, Algorithm, Contents, Enforcement, Fec, Hardening, IfDamaged, Init, KernelLockdown,
+    ModuleParameter, Mount, MountSource, OnCorruption, OnDamage, OnFailure, PartUuid, Plan, PolicyIdentity,
+    PolicyVersion, Relaxation, Relaxed, Root, Seed, SeedTime, State, StateSize, Verity,
 };
 use graven_recipe::{self as recipe, PolicyMode, Profile, Recipe, SecureBoot};
 use graven_targets::BootChain;
@@ -64,7 +64,7 @@ pub fn link(
 ) -> Result<Station<BootArtefact>> {
     let recipe = &inputs.recipe;
     let root_hash = handoff::RootHash::new(sealed.image.root_hash.as_bytes()).map_err(link_error)?;
-    let extra: Vec<String> = recipe.kernel.command_line.iter().map(|word| word.value.clone()).collect();
+    let extra = words_besides(recipe);
     let built = cmdline::build(&cmdline::Parts {
         consoles: &recipe.target.consoles,
         root_hash: &root_hash,
@@ -78,7 +78,8 @@ pub fn link(
     .map_err(link_error)?;
 
     let plan = plan(recipe, rootfs, &sealed, &bound).render().map_err(link_error)?;
-    let initramfs = initramfs(rootfs, stage0, built.line.as_str(), &plan, built.policy, &bound.signed);
+    let initramfs =
+        initramfs(inputs, rootfs, stage0, built.line.as_str(), &plan, built.policy, &bound.signed);
     let compression = compression_for(&rootfs.kernel.config);
     let compressed = initramfs.write_compressed(compression).map_err(link_error)?;
     let line = built.line.as_str();
@@ -100,6 +101,15 @@ pub fn link(
             bound,
         }),
     })
+}
+
+/// The recipe's words; and the kernel's leave to take the backup partition table, where a power cut can tear the primary.
+fn words_besides(recipe: &Recipe) -> Vec<String> {
+    const BACKUP_TABLE: &str = "gpt";
+    let stated = recipe.kernel.command_line.iter().map(|word| word.value.clone());
+    let grows = recipe.state.as_ref().is_some_and(|state| state.size == recipe::StateSize::Grow);
+    let own = grows.then(|| BACKUP_TABLE.to_owned());
+    own.into_iter().chain(stated.filter(|word| !grows || word != BACKUP_TABLE)).collect()
 }
 
 fn link_error(error: impl std::fmt::Display) -> Error {
@@ -166,6 +176,8 @@ fn plan(recipe: &Recipe, rootfs: &Rootfs, sealed: &SealedRoot, bound: &BoundPoli
             verity: verity(&sealed.image),
         },
         mounts: mounts(recipe),
+        state: recipe.state.as_ref().map(|state| self::state(recipe, state)),
+        clock_not_before: u64::try_from(rootfs.source_date).unwrap_or_default(),
         relaxed: relaxed(recipe),
         hardening: if recipe.lockdown.exec_securebits { vec![Hardening::ExecSecurebits] } else { Vec::new() },
         on_failure: match recipe.boot.on_failure {
@@ -210,15 +222,44 @@ fn verity(image: &RootImage) -> Verity {
     }
 }
 
-/// The recipe's mounts; `/run` and `/tmp` are there without being asked for.
+/// What outlives a boot.
+fn state(recipe: &Recipe, state: &recipe::State) -> State {
+    State {
+        partition: PartUuid(*crate::state::partition_uuid(recipe).as_bytes()),
+        size: match state.size {
+            recipe::StateSize::Grow => StateSize::Grow,
+            recipe::StateSize::Fixed(_) => StateSize::Fixed,
+        },
+        if_damaged: match state.if_damaged {
+            recipe::IfDamaged::Reset => IfDamaged::Reset,
+            recipe::IfDamaged::Volatile => IfDamaged::Volatile,
+            recipe::IfDamaged::Fail => IfDamaged::Fail,
+        },
+        persist: state.persist.iter().map(|path| path.value.clone()).collect(),
+        seed: state.provision.as_ref().map(|provision| Seed {
+            when: match provision.when {
+                recipe::SeedTime::FirstBoot => SeedTime::FirstBoot,
+                recipe::SeedTime::Always => SeedTime::Always,
+            },
+            wait_seconds: provision.wait_seconds,
+        }),
+    }
+}
+
+/// The recipe's mounts; `/run` and `/tmp` are there without being asked for, and with a state, which services then have
+/// something of their own in, the image's `/var`.
 fn mounts(recipe: &Recipe) -> Vec<Mount> {
-    let usual = [("/run", "mode=0755"), ("/tmp", "mode=1777")];
+    let mut usual = vec![("/run", "mode=0755", Contents::Empty), ("/tmp", "mode=1777", Contents::Empty)];
+    if recipe.state.is_some() {
+        usual.push(("/var", "mode=0755", Contents::Image));
+    }
     let tmpfs = |target: &str, options: &str| Mount {
         source: MountSource::None,
         target: target.into(),
         file_system: "tmpfs".into(),
         options: options.into(),
         on_damage: OnDamage::Fail,
+        contents: Contents::Empty,
     };
     let stated = recipe.mounts.iter().map(|mount| {
         let allowed = [(&mount.exec, "exec"), (&mount.suid, "suid"), (&mount.dev, "dev")];
@@ -230,12 +271,16 @@ fn mounts(recipe: &Recipe) -> Vec<Mount> {
         options.extend(mount.size.map(|bytes| format!("size={bytes}")));
         options.extend(mount.mode.map(|mode| format!("mode={mode:04o}")));
         options.extend(mount.options.iter().cloned());
-        Mount { file_system: mount.fs_type.to_string(), ..tmpfs(&mount.target, &options.join(",")) }
+        let contents = match mount.contents {
+            recipe::MountContents::Empty => Contents::Empty,
+            recipe::MountContents::Image => Contents::Image,
+        };
+        Mount { file_system: mount.fs_type.to_string(), contents, ..tmpfs(&mount.target, &options.join(",")) }
     });
     let mut all: Vec<Mount> = usual
         .iter()
-        .filter(|(target, _)| !recipe.mounts.iter().any(|mount| mount.target.value == *target))
-        .map(|(target, options)| tmpfs(target, options))
+        .filter(|(target, ..)| !recipe.mounts.iter().any(|mount| mount.target.value == *target))
+        .map(|(target, options, contents)| Mount { contents: *contents, ..tmpfs(target, options) })
         .collect();
     all.extend(stated);
     all
@@ -254,6 +299,7 @@ fn relaxed(recipe: &Recipe) -> Vec<Relaxed> {
 
 /// stage0, what it is told, and the modules that lie between the kernel and the root. Nothing else.
 fn initramfs(
+    inputs: &plan::Plan,
     rootfs: &Rootfs,
     stage0: &[u8],
     line: &str,
@@ -267,6 +313,9 @@ fn initramfs(
     archive.file(handoff::initramfs::PLAN, 0o444, plan.as_bytes());
     if placement == PolicyPlacement::Initramfs {
         archive.file(handoff::initramfs::POLICY, 0o444, signed_policy);
+    }
+    if let Some(pattern) = &inputs.state {
+        archive.file(handoff::initramfs::STATE, 0o444, pattern.clone());
     }
     for (index, module) in rootfs.modules.iter().enumerate() {
         let name = handoff::initramfs::module_file(index, module.file_name());

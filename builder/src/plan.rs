@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::inputs::{file_input, file_name, matching, package_input, read_fetched, read_one, read_packages};
 use crate::kernel::KernelFiles;
 use crate::people;
+use crate::state;
 use crate::supply::fetch::Provided;
 
 /// All that an image is a function of, but the keys.
@@ -44,6 +45,8 @@ pub struct Plan {
     pub firmware: Vec<Firmware>,
     /// The U-Boot that starts a FIT, where the recipe names it apart.
     pub u_boot: Option<Vec<u8>>,
+    /// The state's file system before a first boot, where the recipe has a state.
+    pub state: Option<Vec<u8>>,
     /// Every input with its digest.
     pub inputs: Vec<Input>,
 }
@@ -117,6 +120,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         device_trees: Vec::new(),
         firmware: Vec::new(),
         u_boot: None,
+        state: None,
         inputs: Vec::new(),
         recipe,
     };
@@ -150,6 +154,11 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
             plan.device_trees.push(tree);
             plan.inputs.extend(input);
         }
+    }
+    if let Some(state) = &plan.recipe.state {
+        let (pattern, input) = state::pattern(&plan.recipe, state, source_date, circumstances.spool)?;
+        plan.state = Some(pattern);
+        plan.inputs.push(input);
     }
     for blob in &plan.recipe.target.disk.blobs {
         let (firmware, input) = firmware(&plan.recipe, blob)?;

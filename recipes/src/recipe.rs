@@ -4,7 +4,7 @@ use crate::paths::{FilePattern, LocalPath};
 use crate::place::{At, Place};
 use crate::words::{
     IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyMode, Profile, Relaxation, SecureBoot,
-    StateFs,
+    SeedTime, StateFs,
 };
 use graven_targets::{ModuleName, Target};
 use std::collections::BTreeMap;
@@ -357,6 +357,19 @@ pub struct State {
     pub persist: Vec<At<String>>,
     /// Paths among them that are ways in, and why they are persisted all the same.
     pub accept: BTreeMap<String, Reason>,
+    /// Who may fill it, if anyone.
+    pub provision: Option<Provision>,
+}
+
+/// `[state.provision]`: a seed that a factory signed.
+#[derive(Clone, Debug)]
+pub struct Provision {
+    /// The certificate whose key signs seeds: PEM or DER.
+    pub certificate: LocalPath,
+    /// On which boots a seed is taken.
+    pub when: SeedTime,
+    /// How long a first boot waits for one, in seconds.
+    pub wait_seconds: u32,
 }
 
 /// The size of a [`State`].

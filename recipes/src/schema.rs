@@ -5,7 +5,8 @@
 #![allow(dead_code)]
 
 use crate::words::{
-    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyMode, Relaxation, SecureBoot, StateFs,
+    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyMode, Relaxation, SecureBoot, SeedTime,
+    StateFs,
 };
 use schemars::{JsonSchema, SchemaGenerator};
 use std::collections::BTreeMap;
@@ -354,6 +355,20 @@ struct StateTable {
     persist: Option<Vec<String>>,
     /// Paths among them that decide who gets in, each with the reason.
     accept: Option<BTreeMap<String, String>>,
+    /// A seed that a factory signed may fill it.
+    provision: Option<ProvisionTable>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct ProvisionTable {
+    /// The certificate of the key that signs seeds: PEM or DER.
+    certificate: Option<String>,
+    /// On which boots a seed is taken; only the first unless said.
+    when: Option<SeedTime>,
+    /// Seconds that a first boot waits for a seed; 5 unless said.
+    #[schemars(range(max = 300))]
+    wait: Option<u32>,
 }
 
 /// `"grow"`, or bytes.

@@ -107,6 +107,16 @@ words! {
         Ext4 = "ext4",
     }
 
+    /// On which boots a seed is taken.
+    #[derive(Default)]
+    SeedTime {
+        /// Only on the first.
+        #[default]
+        FirstBoot = "first-boot",
+        /// On each on which it is there.
+        Always = "always",
+    }
+
     /// What happens to a state that is damaged.
     #[derive(Default)]
     IfDamaged {

@@ -53,12 +53,7 @@ fn unknown_keys_name_the_nearest_right_word() {
         "[[source]]\ndri = 'x'",
         "[files]\n'/x' = { text = '', own = '0:0' }",
         "[[mount]]\ntarget = '/x'\ntype = 'tmpfs'\nallow.exce = 'x'",
-<<<<<<< HEAD
-        "[state]",
         "[users.admin]\nssh-key = ['x']\npassword = 'x'\n[services]\nenabled = ['x']",
-=======
-        "[users.admin]\n[services]",
->>>>>>> 08b9098 ([state] in the recipe: what may outlive a boot, and what may not because it would be a way in)
         "kernel.package = 'linux'",
         "firmware.blob.u-boot = 'x'",
         "firmware.blobs.u-boot = 'x'",

@@ -101,6 +101,8 @@ codes! {
     StateGrow = 66, "the state cannot be grown", "see the detail: the disk's partition table, or the file system";
     Persist = 67, "a path cannot be bound from the state",
         "check that the root has it as a file or folder and that no symbolic link leads to it";
+    Seed = 68, "the seed is refused",
+        "take it out, or make it again with `graven provision sign` and the key whose certificate the recipe names";
     Clock = 69, "the clock cannot be set", "report the line: this is a defect of Graven";
 
     HelperCapabilities = 70, "the kernel's helper programs keep capabilities", "use a kernel with kernel.usermodehelper.*";

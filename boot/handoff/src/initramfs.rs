@@ -10,6 +10,8 @@ pub const PLAN: &str = "/graven/plan";
 pub const POLICY: &str = "/graven/policy.p7b";
 /// The state's file system as it is on a first boot, [`sparse`](crate::sparse), there only when the plan has a state.
 pub const STATE: &str = "/graven/state";
+/// The certificate (X.509, DER) by which a seed is signed, there only when the plan's state takes one.
+pub const SEED_CERTIFICATE: &str = "/graven/seed.crt";
 /// Folder of the kernel modules, loaded in the order of their names.
 pub const MODULES: &str = "/graven/modules";
 

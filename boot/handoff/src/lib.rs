@@ -25,6 +25,7 @@ pub mod hex;
 mod identity;
 pub mod initramfs;
 mod plan;
+pub mod seed;
 pub mod sparse;
 
 pub use cmdline::{
@@ -36,5 +37,5 @@ pub use identity::{IdentityError, PartUuid, PolicyVersion, RootHash};
 pub use plan::{
     Algorithm, Contents, Enforcement, Fec, Hardening, IfDamaged, Init, KernelLockdown, ModuleParameter,
     Mount, MountSource, OnCorruption, OnDamage, OnFailure, Plan, PlanError, PolicyIdentity, Problem,
-    Relaxation, Relaxed, Root, SecureBoot, State, StateSize, Verity, VerityDevices,
+    Relaxation, Relaxed, Root, SecureBoot, Seed, SeedTime, State, StateSize, Verity, VerityDevices,
 };

@@ -12,7 +12,7 @@ mod state;
 mod text;
 mod verity;
 
-pub use state::{IfDamaged, State, StateSize};
+pub use state::{IfDamaged, Seed, SeedTime, State, StateSize};
 pub use verity::{Algorithm, Fec, OnCorruption, Verity, VerityDevices};
 
 /// The plan, [`initramfs::PLAN`](crate::initramfs::PLAN).

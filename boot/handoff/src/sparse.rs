@@ -50,7 +50,7 @@ pub fn encode(image: &[u8]) -> Vec<u8> {
 /// Reads what [`encode`] made; `None` where it is anything else.
 pub fn decode(bytes: &[u8]) -> Option<Sparse<'_>> {
     let mut rest = bytes.strip_prefix(MAGIC)?;
-    let len = number(&mut rest).filter(|len| len % BLOCK as u64 == 0)?;
+    let len = number(&mut rest).filter(|len| len.trailing_zeros() >= BLOCK.trailing_zeros())?;
     let count = usize::try_from(number(&mut rest)?).ok()?;
     let (mut numbers, contents) = rest.split_at_checked(count.checked_mul(8)?)?;
     if contents.len() != count.checked_mul(BLOCK)? {

@@ -37,6 +37,11 @@ impl Failure {
         log::warning(&format!("{} {}: {}; {instead}", self.code, self.code.meaning(), self.detail));
     }
 
+    /// Whether it has this code.
+    pub(crate) fn is(&self, code: Code) -> bool {
+        self.code == code
+    }
+
     /// What happened, without its code.
     pub(crate) fn detail(&self) -> &str {
         &self.detail

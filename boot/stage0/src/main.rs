@@ -5,6 +5,7 @@
 
 // std's own start would abort where /dev/console cannot be opened; there is nothing it does that is needed here.
 #![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 
 use std::convert::Infallible;
 use std::ffi::{c_char, c_int};

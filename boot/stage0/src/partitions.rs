@@ -86,6 +86,20 @@ pub(crate) fn wait_for(plan: &Plan, binding: &Binding) -> Result<Found, Failure>
     }
 }
 
+/// The kernel's names of the partitions that are called `name` in their tables.
+pub(crate) fn named(name: &str) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(BLOCK_DEVICES)? {
+        // A device may go away while it is looked at.
+        let Ok(uevent) = std::fs::read_to_string(entry?.path().join("uevent")) else { continue };
+        let value = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        if value("PARTNAME") == Some(name) {
+            found.extend(value("DEVNAME").map(str::to_owned));
+        }
+    }
+    Ok(found)
+}
+
 /// Looks once more for second copies, on disks that came later.
 pub(crate) fn still_single(plan: &Plan, binding: &Binding) -> Result<(), Failure> {
     single(&wanted(plan, binding)).map(drop)

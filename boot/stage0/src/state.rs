@@ -22,6 +22,7 @@ mod entries;
 mod ext4;
 mod gpt;
 mod identity;
+mod seed;
 mod volume;
 
 pub(crate) use bind::bind;
@@ -45,7 +46,7 @@ pub(crate) fn open(plan: &Plan, binding: &Binding, found: &Found) -> Result<(), 
     let root = [hash.data_partition(), hash.hash_partition(), plan.root.signature_partition];
     match from_partition(state, &root, found) {
         Ok(()) => Ok(()),
-        Err(failure) if state.if_damaged == IfDamaged::Fail => Err(failure),
+        Err(failure) if state.if_damaged == IfDamaged::Fail || failure.is(Code::Seed) => Err(failure),
         Err(failure) => {
             failure.warn("a tmpfs takes its place: what is written is gone at the next boot");
             rustix::mount::mount("tmpfs", STATE, "tmpfs", CLOSED, c"mode=0755")
@@ -74,6 +75,7 @@ fn from_partition(state: &State, root: &[PartUuid], found: &Found) -> Result<(),
             log::note("state: not made yet");
             make(&partition, state)
         }
+        Err(Unusable::Stop(failure)) => Err(failure),
         Err(Unusable::Damaged(problem)) => {
             close(STATE);
             let failure = Failure::new(Code::StateDamaged, problem);
@@ -92,6 +94,8 @@ enum Unusable {
     Blank,
     /// It is not what stage0 left there.
     Damaged(String),
+    /// Nothing is wrong with it, but the boot must stop.
+    Stop(Failure),
 }
 
 impl From<String> for Unusable {
@@ -119,15 +123,22 @@ fn as_left(partition: &Partition, state: &State) -> Result<(), Unusable> {
     identity::stir(STATE);
     entries::check_all(state)?;
     entries::make_missing(state)?;
+    if let Some(seed) = seed::find(state, false).map_err(Unusable::Stop)? {
+        seed.apply(state).map_err(Unusable::Stop)?;
+    }
     Ok(())
 }
 
 /// Makes the file system and everything in it. Until [`READY`] is written, a power cut only has it made again.
 fn make(partition: &Partition, state: &State) -> Result<(), Failure> {
+    let seed = seed::find(state, true)?;
     volume::write(partition).or_fail(Code::StateFormat, partition.node())?;
     volume::mount(partition).or_fail(Code::StateFormat, partition.node())?;
     grow_file_system(partition);
     let made = entries::make_all(state).and_then(|()| {
+        if let Some(seed) = &seed {
+            seed.apply(state)?;
+        }
         identity::stir(STATE);
         finish().or_fail(Code::StateFormat, READY)
     });

@@ -142,6 +142,50 @@ pub(crate) fn add_user_key(description: &CStr, payload: &[u8], keyring: Key) -> 
     Key::try_from(key).map_err(io::Error::other)
 }
 
+/// Adds an X.509 certificate (DER) as a key of the type `asymmetric`; the kernel parses it.
+pub(crate) fn add_certificate(certificate: &[u8], keyring: Key) -> io::Result<Key> {
+    let words = [
+        c"asymmetric".as_ptr() as c_ulong,
+        c"graven:seed".as_ptr() as c_ulong,
+        certificate.as_ptr() as c_ulong,
+        certificate.len() as c_ulong,
+        key_word(keyring),
+    ];
+    // SAFETY: two NUL-terminated strings, and a slice with its length; the kernel only reads them, all borrowed here.
+    let key = unsafe { call(number::ADD_KEY, words) }?;
+    Key::try_from(key).map_err(io::Error::other)
+}
+
+/// `struct keyctl_pkey_params` (`include/uapi/linux/keyctl.h`)
+#[repr(C)]
+struct PublicKeyParameters {
+    key: Key,
+    digest_length: u32,
+    signature_length: u32,
+    spare: [u32; 7],
+}
+
+/// Has the kernel check a signature over a SHA-256 digest, RSA PKCS#1 v1.5.
+pub(crate) fn verify(key: Key, digest: &[u8], signature: &[u8]) -> io::Result<()> {
+    const PKEY_VERIFY: c_ulong = 28;
+    let parameters = PublicKeyParameters {
+        key,
+        digest_length: u32::try_from(digest.len()).map_err(io::Error::other)?,
+        signature_length: u32::try_from(signature.len()).map_err(io::Error::other)?,
+        spare: [0; 7],
+    };
+    let words = [
+        PKEY_VERIFY,
+        &raw const parameters as c_ulong,
+        c"enc=pkcs1 hash=sha256".as_ptr() as c_ulong,
+        digest.as_ptr() as c_ulong,
+        signature.as_ptr() as c_ulong,
+    ];
+    // SAFETY: the structure as the kernel declares it, a NUL-terminated string, and two slices whose lengths stand in the
+    // structure; the kernel only reads them, all alive here.
+    unsafe { call(number::KEYCTL, words) }.map(drop)
+}
+
 /// `keyctl` on one key or keyring.
 pub(crate) fn keyctl(operation: KeyOperation, key: Key) -> io::Result<()> {
     // SAFETY: these operations take a key's number and nothing else.

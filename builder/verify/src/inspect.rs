@@ -170,12 +170,14 @@ pub fn inspect(contents: &Contents) -> Result<Summary, ContentsError> {
         }
     }
 
+    let state = boot.plan.state.as_ref().map(|state| state.partition.0);
     let role = |partition: &graven_image::gpt::Partition| match partition {
         p if *p == layout.esp => "EFI system partition",
         p if *p == layout.root => "root file system",
         p if *p == layout.verity => "hash tree",
         p if *p == layout.signature => "root hash signature",
         p if layout.empty.contains(p) => "empty slot",
+        p if state == Some(*p.guid.as_bytes()) => "state, authenticated by nothing",
         _ => "other",
     };
     let partitions = layout.table.partitions.iter().map(|partition| PartitionSummary {

@@ -105,6 +105,8 @@ pub enum Role {
     EmptyRootVerity,
     /// Room for its signature.
     EmptyRootVeritySig,
+    /// What outlives a boot, written by the machine and authenticated by nothing.
+    State,
 }
 
 /// One partition.

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use super::rules;
 use crate::fields::{Fields, one_of};
 use crate::place::At;
-use crate::recipe::{Mount, State, StateSize};
+use crate::recipe::{Mount, Provision, State, StateSize};
 use crate::value::Kind;
-use crate::words::{IfDamaged, StateFs};
+use crate::words::{IfDamaged, SeedTime, StateFs};
 
 /// Least bytes of a state of fixed size: the smallest ext4 with a journal that is worth having.
 const LEAST: u64 = 16 << 20;
+
+/// Seconds that a first boot waits for a seed: a USB stick takes two or three.
+const DEFAULT_WAIT: u32 = 5;
 
 /// Whether a path that decides what runs, or who gets in, can be persisted for a reason.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -146,6 +149,8 @@ pub(crate) fn state(mut fields: Fields<'_>, is_there: bool, mounts: &[Mount]) ->
             Err(one_of(path, &known))
         }
     });
+    let has_provision = fields.has("provision");
+    let provision = provision(fields.table("provision"), is_there && has_provision);
     let mut earlier: Vec<&At<String>> = Vec::new();
     for path in &persist {
         let message = |what: &str| format!("`{}` cannot be persisted: {what}", path.escape_debug());
@@ -175,6 +180,24 @@ pub(crate) fn state(mut fields: Fields<'_>, is_there: bool, mounts: &[Mount]) ->
         if_damaged: if_damaged.map(|word| word.value).unwrap_or_default(),
         persist,
         accept,
+        provision,
+    })
+}
+
+/// `[state.provision]`
+fn provision(mut fields: Fields<'_>, is_there: bool) -> Option<Provision> {
+    let certificate = fields.local_path("certificate");
+    let when = fields.word::<SeedTime>("when");
+    let wait = fields.integer("wait", &(0..=300));
+    if !fields.has("certificate") && is_there {
+        let help = "the certificate of the key that `graven provision sign` signs with";
+        fields.report_with_help(fields.place(), "`state.provision.certificate` is missing", help);
+    }
+    fields.finish();
+    Some(Provision {
+        certificate: certificate?,
+        when: when.map(|word| word.value).unwrap_or_default(),
+        wait_seconds: wait.and_then(|seconds| u32::try_from(seconds.value).ok()).unwrap_or(DEFAULT_WAIT),
     })
 }
 

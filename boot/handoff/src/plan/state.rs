@@ -19,6 +19,27 @@ pub struct State {
     /// Absolute paths of the root that are bound from it, `noexec,nosuid,nodev`: each a file or a folder, as the root has
     /// it.
     pub persist: Vec<String>,
+    /// Whether a seed may fill it.
+    pub seed: Option<Seed>,
+}
+
+/// How a seed is taken ([`seed`](crate::seed)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed {
+    /// On which boots.
+    pub when: SeedTime,
+    /// How long a first boot waits for the partition, in seconds, at most 300.
+    pub wait_seconds: u32,
+}
+
+words! {
+    /// On which boots a seed is taken.
+    SeedTime {
+        /// Only on the first, when the state is made.
+        FirstBoot = "first-boot",
+        /// On each on which it is there.
+        Always = "always",
+    }
 }
 
 words! {

@@ -83,6 +83,7 @@ fn full() -> Plan {
         size: StateSize::Grow,
         if_damaged: IfDamaged::Volatile,
         persist: vec!["/etc/machine-id".to_owned(), "/var/log".to_owned()],
+        seed: Some(Seed { when: SeedTime::Always, wait_seconds: 300 }),
     });
     plan.relaxed = Relaxation::ALL
         .iter()
@@ -181,6 +182,8 @@ fn every_bad_value_is_refused_with_its_line() {
         "state.if-damaged=ignore",
         "state.persist=var",
         "state.persist=/a:b",
+        "state.seed=never 5",
+        "state.seed=always 301",
         "clock-not-before=-1",
         "relax=ptrace",
         "relax=everything because",

@@ -62,12 +62,15 @@ pub(super) fn render(plan: &Plan) -> String {
         let options = if options.is_empty() { "-" } else { options };
         line("mount", &format!("{source} {target} {file_system} {options} {on_damage} {contents}"));
     }
-    if let Some(State { partition, size, if_damaged, persist }) = &plan.state {
+    if let Some(State { partition, size, if_damaged, persist, seed }) = &plan.state {
         line("state.partition", &partition.to_string());
         line("state.size", size.word());
         line("state.if-damaged", if_damaged.word());
         for path in persist {
             line("state.persist", path);
+        }
+        if let Some(Seed { when, wait_seconds }) = seed {
+            line("state.seed", &format!("{when} {wait_seconds}"));
         }
     }
     line("clock-not-before", &plan.clock_not_before.to_string());
@@ -322,6 +325,7 @@ impl<'a> Lines<'a> {
             if_damaged: self.one("state.if-damaged", "reset, volatile or fail", IfDamaged::from_word)?,
             persist: self
                 .set("state.persist", path, |value| State::can_persist(value).then(|| value.to_owned()))?,
+            seed: self.optional("state.seed", "first-boot|always SECONDS(0-300)", seed)?,
         }))
     }
 
@@ -377,6 +381,12 @@ fn mount(value: &str) -> Option<Mount> {
         on_damage: OnDamage::from_word(on_damage)?,
         contents: Contents::from_word(contents)?,
     })
+}
+
+fn seed(value: &str) -> Option<Seed> {
+    let (when, seconds) = value.split_once(' ')?;
+    let wait_seconds = number::<u32>(seconds).filter(|seconds| *seconds <= 300)?;
+    Some(Seed { when: SeedTime::from_word(when)?, wait_seconds })
 }
 
 fn relaxed(value: &str) -> Option<Relaxed> {

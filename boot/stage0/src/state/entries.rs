@@ -1,13 +1,17 @@
 //! The state's entries: one for each persisted path, made from what the verified root has there.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use graven_handoff::{Code, State};
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2, syncfs};
+use graven_handoff::{Code, State, seed};
+use rustix::fs::{
+    CWD, Mode, OFlags, ResolveFlags, fchmod, fchown, mkdirat, open, openat, openat2, renameat, syncfs,
+};
 use rustix::mount::mount;
+use rustix::process::{Gid, Uid};
 
 use super::identity::{MACHINE_ID, is_machine_id, machine_id};
 use super::{CLOSED, STATE, SUBSTITUTE, make_folder};
@@ -99,6 +103,60 @@ fn make(base: &str, path: &str) -> io::Result<()> {
     }
     fs::rename(&new, &place)?;
     syncfs(File::open(base)?)?;
+    Ok(())
+}
+
+/// Puts a file or folder of a seed into an entry, at `below` in it or as itself; no name in it is followed.
+pub(super) fn put(
+    path: &str,
+    below: &str,
+    kind: seed::Kind<'_>,
+    mode: u32,
+    (uid, gid): (u32, u32),
+) -> io::Result<()> {
+    let entry = place(STATE, path);
+    let (folder, name) = match below.rsplit_once('/') {
+        Some((folder, name)) => (inside(&entry, folder)?, name),
+        None if below.is_empty() => (inside(&Path::new(STATE).join("persist"), "")?, ""),
+        None => (inside(&entry, "")?, below),
+    };
+    let own_name = State::entry(path);
+    let name = if below.is_empty() { &*own_name } else { name };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let there = openat(&folder, name, flags, Mode::empty()).ok().map(File::from);
+    let there = there.map(|file| file.metadata()).transpose()?;
+    match (kind, there) {
+        (seed::Kind::Folder, Some(there)) if there.is_dir() => {}
+        (seed::Kind::Folder, None) => mkdirat(&folder, name, Mode::from_raw_mode(0o700))?,
+        (seed::Kind::File(contents), None) => write(&folder, name, contents)?,
+        (seed::Kind::File(contents), Some(there)) if there.is_file() => write(&folder, name, contents)?,
+        _ => return Err(io::Error::other("something of another kind is there")),
+    }
+    let made = openat(&folder, name, OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    fchmod(&made, Mode::from_raw_mode(mode))?;
+    Ok(())
+}
+
+/// A folder of the state, reached without following a link.
+fn inside(entry: &Path, below: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let entry = open(entry, flags, Mode::empty())?;
+    if below.is_empty() {
+        return Ok(entry);
+    }
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    Ok(openat2(&entry, below, flags, Mode::empty(), resolve)?)
+}
+
+/// A new file, moved to its name when it is on the disk.
+fn write(folder: &OwnedFd, name: &str, contents: &[u8]) -> io::Result<()> {
+    let new = Path::new(STATE).join("new");
+    clear(&new)?;
+    let mut file = File::create_new(&new)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    renameat(CWD, &new, folder, name)?;
     Ok(())
 }
 

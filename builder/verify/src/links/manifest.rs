@@ -6,7 +6,7 @@ use graven_boot::kernel;
 use graven_boot::pe::Image;
 use graven_boot::uki::Uki;
 use graven_handoff::initramfs::INIT;
-use graven_handoff::{Plan, PolicySource, hex};
+use graven_handoff::{Plan, PolicySource, hex, sparse};
 use graven_image::fat;
 use graven_verity::dm::Params;
 use graven_verity::fsverity;
@@ -135,23 +135,32 @@ pub(crate) fn manifest_agrees(
         let fec = plan.root.verity.fec.as_ref().map(|fec| u32::from(fec.roots));
         found.compare("root.fec_roots", roots(manifest.root.fec_roots), roots(fec));
     }
-    report.judge("manifest", &found.0, "every digest, place and name in it is the image's");
+    let mut detail = "every digest, place and name in it is the image's".to_owned();
+    if layout.is_some_and(|layout| in_use(manifest, disk, layout)) {
+        detail.push_str(
+            ", but for the state, which a machine has written: the disk as a whole is not compared",
+        );
+    }
+    report.judge("manifest", &found.0, detail);
+}
+
+/// Whether a machine has made its state on the disk: it has grown, or is not as shipped. Nothing vouches for its contents,
+/// so that the disk as a whole, which they are part of, is not held against the manifest then.
+fn in_use(manifest: &Manifest, disk: &Disk, layout: &Layout) -> bool {
+    let Some(listed) = manifest.partition(Role::State) else { return false };
+    let Some(real) = layout.others.iter().find(|real| real.guid.to_string() == listed.uuid) else {
+        return false;
+    };
+    let blank = sparse::blank();
+    let mut head = vec![0; blank.len()];
+    let shipped = disk.read_exact_at(&mut head, real.start).is_ok() && head == blank;
+    !shipped || real.len != listed.size
 }
 
 fn disk_and_partitions(manifest: &Manifest, disk: &Disk, layout: Option<&Layout>, found: &mut Differences) {
-    match disk.size() {
-        Ok(size) => found.compare("disk.size", manifest.disk.size, size),
-        Err(error) => found.0.push(format!("disk.size: {error}")),
-    }
-    match fsverity::digest(disk, &fsverity::Params::default()) {
-        Ok(digest) => found.compare("disk.fsverity", &manifest.disk.fsverity, digest),
-        Err(error) => found.0.push(format!("disk.fsverity: the disk cannot be read: {error}")),
-    }
-    if let Some(expected) = &manifest.disk.sha256 {
-        match sha256_of(disk) {
-            Ok(digest) => found.compare("disk.sha256", expected, digest),
-            Err(error) => found.0.push(format!("disk.sha256: the disk cannot be read: {error}")),
-        }
+    let in_use = layout.is_some_and(|layout| in_use(manifest, disk, layout));
+    if !in_use {
+        whole_disk(manifest, disk, found);
     }
     let Some(layout) = layout else { return };
     found.compare("disk.guid", &manifest.disk.guid, layout.table.disk_guid);
@@ -162,7 +171,10 @@ fn disk_and_partitions(manifest: &Manifest, disk: &Disk, layout: Option<&Layout>
         found.compare(&format!("{what}, type"), &listed.type_uuid, real.type_guid);
         found.compare(&format!("{what}, uuid"), &listed.uuid, real.guid);
         found.compare(&format!("{what}, offset"), listed.offset, real.start);
-        found.compare(&format!("{what}, size"), listed.size, real.len);
+        // It may have grown.
+        if listed.role != Role::State || real.len < listed.size {
+            found.compare(&format!("{what}, size"), listed.size, real.len);
+        }
     }
     let filled = [
         (Role::Esp, &layout.esp),
@@ -177,6 +189,24 @@ fn disk_and_partitions(manifest: &Manifest, disk: &Disk, layout: Option<&Layout>
             listed.unwrap_or("no partition".to_owned()),
             partition.start,
         );
+    }
+}
+
+/// Length and digests over everything.
+fn whole_disk(manifest: &Manifest, disk: &Disk, found: &mut Differences) {
+    match disk.size() {
+        Ok(size) => found.compare("disk.size", manifest.disk.size, size),
+        Err(error) => found.0.push(format!("disk.size: {error}")),
+    }
+    match fsverity::digest(disk, &fsverity::Params::default()) {
+        Ok(digest) => found.compare("disk.fsverity", &manifest.disk.fsverity, digest),
+        Err(error) => found.0.push(format!("disk.fsverity: the disk cannot be read: {error}")),
+    }
+    if let Some(expected) = &manifest.disk.sha256 {
+        match sha256_of(disk) {
+            Ok(digest) => found.compare("disk.sha256", expected, digest),
+            Err(error) => found.0.push(format!("disk.sha256: the disk cannot be read: {error}")),
+        }
     }
 }
 

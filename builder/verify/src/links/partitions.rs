@@ -85,7 +85,15 @@ pub(crate) fn partition_uuids(
             format!("{what}: expected PARTUUID {expected} by {by}, found {found}")
         })
         .collect();
+    let mut state = None;
     for other in &layout.others {
+        if plan
+            .and_then(|plan| plan.state.as_ref())
+            .is_some_and(|state| state.partition.0 == *other.guid.as_bytes())
+        {
+            state = Some(other);
+            continue;
+        }
         let mounted = plan.is_some_and(|plan| {
             let of = |source: MountSource| match source {
                 MountSource::Partition(uuid) => uuid.0 == *other.guid.as_bytes(),
@@ -108,7 +116,25 @@ pub(crate) fn partition_uuids(
             ));
         }
     }
-    report.judge(LINK, &problems, "root and tree are named by the root hash, the signature by the plan");
+    if let Some(state) = state {
+        let end = |partition: &Partition| partition.start.saturating_add(partition.len);
+        if layout.table.partitions.iter().any(|other| end(other) > end(state)) {
+            problems.push("the state's partition is not the last one on the disk".to_owned());
+        }
+        if state.attributes & attributes::NO_AUTO == 0 {
+            problems.push("the state's partition is not marked no-auto (attribute bit 63)".to_owned());
+        }
+    } else if plan.is_some_and(|plan| plan.state.is_some()) {
+        problems.push("stage0's plan has a state, and the disk no partition for it".to_owned());
+    }
+    let mut detail = "root and tree are named by the root hash, the signature by the plan".to_owned();
+    if let Some(state) = state {
+        detail.push_str(&format!(
+            "; the state ({} bytes) is authenticated by nothing, and its contents are not judged",
+            state.len
+        ));
+    }
+    report.judge(LINK, &problems, detail);
     Some(())
 }
 

@@ -382,6 +382,8 @@ fn plan(params: &Params, covered: u64, parity_block: u64) -> Plan {
             name: "require_signatures".into(),
             value: "1".into(),
         }],
+        state: None,
+        clock_not_before: 0,
         wait_seconds: 30,
         root: Root {
             file_system: "erofs".into(),
@@ -405,6 +407,7 @@ fn plan(params: &Params, covered: u64, parity_block: u64) -> Plan {
             file_system: "tmpfs".into(),
             options: String::new(),
             on_damage: OnDamage::Fail,
+            contents: Contents::Empty,
         }],
         relaxed: Vec::new(),
         hardening: Vec::new(),
