@@ -317,6 +317,9 @@ fn initramfs(
     if let Some(pattern) = &inputs.state {
         archive.file(handoff::initramfs::STATE, 0o444, pattern.clone());
     }
+    if let Some(certificate) = &inputs.seed_certificate {
+        archive.file(handoff::initramfs::SEED_CERTIFICATE, 0o444, certificate.clone());
+    }
     for (index, module) in rootfs.modules.iter().enumerate() {
         let name = handoff::initramfs::module_file(index, module.file_name());
         archive.file(&format!("{}/{name}", handoff::initramfs::MODULES), 0o444, module.bytes.clone());

@@ -47,6 +47,8 @@ pub struct Plan {
     pub u_boot: Option<Vec<u8>>,
     /// The state's file system before a first boot, where the recipe has a state.
     pub state: Option<Vec<u8>>,
+    /// The certificate (DER) by which a seed is signed, where the state takes one.
+    pub seed_certificate: Option<Vec<u8>>,
     /// Every input with its digest.
     pub inputs: Vec<Input>,
 }
@@ -121,6 +123,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         firmware: Vec::new(),
         u_boot: None,
         state: None,
+        seed_certificate: None,
         inputs: Vec::new(),
         recipe,
     };
@@ -159,6 +162,10 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         let (pattern, input) = state::pattern(&plan.recipe, state, source_date, circumstances.spool)?;
         plan.state = Some(pattern);
         plan.inputs.push(input);
+        if let Some(provision) = &state.provision {
+            plan.seed_certificate = Some(state::seed_certificate(&provision.certificate)?);
+            plan.inputs.push(file_input("seed-certificate", &provision.certificate.path)?);
+        }
     }
     for blob in &plan.recipe.target.disk.blobs {
         let (firmware, input) = firmware(&plan.recipe, blob)?;

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
+use graven_boot::x509::{Certificate, PublicKey};
 use graven_handoff::sparse;
 use graven_image::gpt;
 use graven_image::tree::{Content, Inode, Kind, Metadata, Tree, TreePath};
-use graven_recipe::{Recipe, State, StateSize};
+use graven_recipe::{LocalPath, Recipe, State, StateSize};
 use graven_verify::manifest::Input;
 use uuid::{Uuid, uuid};
 
@@ -94,6 +95,20 @@ pub(crate) fn pattern(
     let version = version.split_whitespace().nth(1).unwrap_or("unknown");
     let input = Input { kind: "tool".into(), name: format!("mke2fs={version}"), sha256: None };
     Ok((sparse::encode(&made), input))
+}
+
+/// The certificate that the recipe names, the only one that a seed is held against.
+pub(crate) fn seed_certificate(file: &LocalPath) -> Result<Vec<u8>> {
+    let contents = std::fs::read(&file.path).map_err(|error| Error::io(&file.path, error))?;
+    let wrong = |what: String| Error::Limit(format!("{}: {}: {what}", file.place, file.path.display()));
+    let mut all = Certificate::read_all(&contents).map_err(|error| wrong(error.to_string()))?;
+    let (Some(certificate), true) = (all.pop(), all.is_empty()) else {
+        return Err(wrong("expected one certificate".to_owned()));
+    };
+    match certificate.public_key() {
+        PublicKey::Rsa { .. } => Ok(certificate.der().to_vec()),
+        other => Err(wrong(format!("seeds are signed with RSA, this certificate's key is {other}"))),
+    }
 }
 
 /// With an environment of its own; administrators' tools are not on everybody's path.

@@ -36,6 +36,13 @@ impl Kind {
         Kind::of(&metadata).ok_or_else(|| io::Error::other("neither a file nor a folder"))
     }
 
+    fn noun(self) -> &'static str {
+        match self {
+            Kind::File => "a file",
+            Kind::Folder => "a folder",
+        }
+    }
+
     fn of(metadata: &fs::Metadata) -> Option<Kind> {
         match (metadata.is_file(), metadata.is_dir()) {
             (true, _) => Some(Kind::File),
@@ -186,8 +193,12 @@ pub(super) fn check_all(state: &State) -> Result<(), String> {
         };
         let expected = Kind::in_root(path).map_err(|error| format!("{path} in the root: {error}"))?;
         if Kind::of(&metadata) != Some(expected) {
-            let found = metadata.file_type();
-            return Err(format!("{path}: expected a {expected:?}, found {found:?}").to_lowercase());
+            let found = match Kind::of(&metadata) {
+                Some(kind) => kind.noun(),
+                None if metadata.is_symlink() => "a symbolic link",
+                None => "a special file",
+            };
+            return Err(format!("{path}: expected {}, found {found}", expected.noun()));
         }
         if expected == Kind::File && metadata.nlink() != 1 {
             return Err(format!("{path}: expected one name, found {}", metadata.nlink()));
