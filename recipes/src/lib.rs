@@ -39,8 +39,8 @@ pub use paths::{FilePattern, LocalPath};
 pub use place::{At, Place};
 pub use recipe::{
     Boot, Content, Disk, FileEntry, Firmware, Init, Kernel, KernelSource, Lockdown, Modules, Mount, Owner,
-    PackageRequest, Packages, Policy, Provision, Reason, Recipe, Repository, Services, Source, SourceKind, State,
-    StateSize, Stub, User, Verity, Version,
+    PackageRequest, Packages, Policy, Provision, Reason, Recipe, Repository, Services, Source, SourceKind,
+    State, StateSize, Stub, User, Verity, Version,
 };
 pub use schema::schema;
 pub use size::parse_size;
