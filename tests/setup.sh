@@ -24,6 +24,7 @@ packages=(
   gcc libc6-dev musl-tools                              # guest programs, C parts of dependencies
   gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf  # guest programs of arm64, and of its 32-bit side
   python3 python3-pefile binutils                       # oracles: PE, ukify
+  openssh-client                                        # oracle: who is let in
   jq                                                    # oracle: manifest and list of files
   gpg gpg-agent gpgconf                                 # oracle: signatures of repositories
   libarchive-tools                                      # oracle: archives of bsdtar
@@ -243,4 +244,35 @@ for deb in "${wanted[@]}"; do
 done
 mkdir -p tests/recipes/debian-systemd/inputs
 place "$system" tests/recipes/debian-systemd/inputs/debian-systemd.tar
+
+# 9. The same packages twice: as files for two architectures, and as a system in which their scripts have run.
+finish=$cache/finish
+finished=(
+  systemd systemd-sysv udev dbus kmod procps nftables openssh-server openssh-client iproute2 dnsmasq systemd-resolved
+  systemd-timesyncd busybox lighttpd ca-certificates libpam-runtime libpam-systemd login passwd util-linux mount bash dash
+  coreutils base-files base-passwd netbase tzdata iputils-ping unbound tcpdump e2fsprogs less
+)
+if ! [ -e "$finish/reference.tar" ]; then
+  use_private_apt
+  say "making $finish/reference.tar: trixie with what an appliance needs, and the same as packages"
+  rm -rf "$finish"
+  mkdir -p "$finish"/{amd64,arm64}
+  include=$(IFS=,; echo "${finished[*]}")
+  SOURCE_DATE_EPOCH=1767225600 "${root[@]}" mmdebstrap --quiet --variant=essential --keyring="$keyring" \
+    --include="$include" --aptopt='Apt::Install-Recommends "false"' trixie - "$mirror" >"$finish/reference.new"
+  mapfile -t names < <(tar -xOf "$finish/reference.new" ./var/lib/dpkg/status | awk '/^Package:/ { print $2 }')
+  (cd "$finish/amd64" && apt-get "${options[@]}" download "${names[@]/%/:amd64}")
+  foreign=()
+  for name in "${names[@]}"; do
+    if compgen -G "$finish/amd64/${name}_*_all.deb" >/dev/null; then
+      ln "$finish/amd64/${name}"_*_all.deb "$finish/arm64/"
+    else
+      foreign+=("$name:arm64")
+    fi
+  done
+  (cd "$finish/arm64" && apt-get "${options[@]}" download "${foreign[@]}")
+  mv "$finish/reference.new" "$finish/reference.tar"
+fi
+mkdir -p tests/recipes/appliance/inputs
+ln -sfn "$finish"/{amd64,arm64} tests/recipes/appliance/inputs/
 say "all is here"

@@ -13,6 +13,7 @@ pub mod forge;
 pub mod guest;
 pub mod image;
 pub mod inputs;
+pub mod network;
 pub mod oracle;
 pub mod program;
 pub mod random;

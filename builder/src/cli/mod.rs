@@ -4,6 +4,7 @@ mod build;
 mod contents;
 mod fit;
 mod fsverity;
+mod init;
 mod keys;
 mod progress;
 mod proof;
@@ -76,6 +77,8 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Writes a commented recipe to start from.
+    Init(init::Arguments),
     /// Makes keys, certificates and UEFI enrolment files.
     Keys(keys::Arguments),
     /// Pins every package of a recipe to its bytes, in graven.lock beside it.
@@ -140,6 +143,7 @@ pub(crate) fn misunderstood(error: &clap::Error) -> ExitCode {
 /// Does what the command line says.
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     match arguments.verb {
+        Verb::Init(arguments) => init::run(&arguments),
         Verb::Keys(arguments) => keys::run(&arguments),
         Verb::Lock(arguments) => supply::lock(&arguments),
         Verb::Fetch(arguments) => supply::fetch(&arguments),
