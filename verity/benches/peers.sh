@@ -70,7 +70,7 @@ row() {
     "$(cut -d' ' -f1 "$results" | median)" "$(cut -d' ' -f2 "$results" | median)" \
     "$(cut -d' ' -f3 "$results" | median)" "$(cut -d' ' -f4 "$results" | median)" \
     "$(awk '{ print $3 / $1 }' "$results" | median)" "$aim" \
-    "$(awk '{ printf "%s%.2f", NR > 1 ? ", " : "", $3 / $1 }' "$results")"
+    "$(awk '{ printf "%s%.2f", (NR > 1 ? ", " : ""), $3 / $1 }' "$results")"
 }
 
 printf '%s, %d processors, %s; load %s; %d rounds; %s\n\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" \
