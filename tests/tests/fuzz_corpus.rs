@@ -44,3 +44,13 @@ fn trees() {
 fn words() {
     replay("words", targets::words);
 }
+
+#[test]
+fn options() {
+    replay("options", targets::options);
+}
+
+#[test]
+fn proofs() {
+    replay("proof", targets::proof);
+}

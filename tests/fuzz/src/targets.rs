@@ -9,6 +9,8 @@ use graven_verity::fsverity::Descriptor;
 use graven_verity::hash::{Algorithm, Digest};
 use graven_verity::io::{Concat, ReadAt, WriteAt};
 use graven_verity::progress::Silent;
+use graven_verity::proof::{MerkleTree, Proof};
+use graven_verity::setup;
 
 /// A superblock that is read can be written, and says the same again.
 pub fn superblock(bytes: &[u8]) {
@@ -105,6 +107,83 @@ pub fn words(bytes: &[u8]) {
     }
     if let Ok(algorithm) = text.parse::<Algorithm>() {
         assert_eq!(algorithm.name(), text);
+    }
+}
+
+/// Options of `graven verity` as typed, one a line: each is understood or refused, and what is laid out by them fits.
+pub fn options(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut lines = text.split('\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let default = setup::Options::default();
+    let fec = setup::roots(next()).ok().zip(setup::number(next()).ok());
+    let options = setup::Options {
+        algorithm: setup::algorithm(next()).unwrap_or(default.algorithm),
+        hash_type: setup::hash_type(next()).unwrap_or(default.hash_type),
+        data_block_size: setup::number32(next()).unwrap_or(default.data_block_size),
+        hash_block_size: setup::number32(next()).unwrap_or(default.hash_block_size),
+        data_blocks: setup::number(next()).ok(),
+        hash_offset: setup::number(next()).unwrap_or(0),
+        superblock: next().is_empty(),
+        salt: setup::salt(next()).unwrap_or_default(),
+        fec,
+    };
+    let devices = setup::Devices {
+        data_bytes: setup::number(next()).unwrap_or(1 << 20),
+        hash_bytes: setup::number(next()).unwrap_or(0),
+        hash_on_data: next().is_empty(),
+        fec: match next() {
+            "hash" => setup::FecPlace::Hash,
+            "data" => setup::FecPlace::Data,
+            _ => setup::FecPlace::Own,
+        },
+    };
+    if let Ok(uuid) = setup::uuid(next()) {
+        assert_eq!(setup::uuid(&uuid.to_string()), Ok(uuid));
+    }
+    let Ok(layout) = setup::Layout::plan(&options, &devices) else { return };
+    assert!(layout.params.data_bytes() <= devices.data_bytes);
+    assert!(layout.tree_end() < 1 << 63);
+    let first = layout.superblock.unwrap_or(layout.tree_start);
+    assert!(first <= layout.tree_start);
+    assert!(!devices.hash_on_data || layout.params.data_bytes() <= first);
+    if let Some(parity) = layout.parity {
+        assert!(!parity.on_hash_device || layout.tree_end() <= parity.start);
+        assert!(parity.blocks >= layout.params.data_blocks() + layout.params.tree_blocks());
+        assert!(parity.bytes > 0);
+    }
+    assert!(layout.header("device", "").to_string().starts_with("VERITY header information for device\n"));
+}
+
+/// A proof and the blocks that it is about: whatever it says, it holds for the blocks of the tree alone.
+pub fn proof(bytes: &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let (text, blocks) = bytes.split_at(end);
+    let Ok(proof) = serde_json::from_slice::<Proof>(text) else { return };
+    let again: Proof = serde_json::from_str(&serde_json::to_string(&proof).expect("text")).expect("a proof");
+    assert_eq!(proof, again);
+    let params = Params::new(Algorithm::Sha256, 512, 512, 40, Salt::default()).expect("good parameters");
+    let data: Vec<u8> = (0..params.data_bytes()).map(|i| (i / 3) as u8).collect();
+    let tree = MerkleTree::of_data(&data, &params, &Silent).expect("data in memory");
+    let root = tree.root_hash().expect("there are leaves");
+    let blocks = blocks.get(1..).unwrap_or_default();
+    if proof.verify_blocks(&params, &root, blocks).is_ok() {
+        let ranges = proof.leaves().iter();
+        let real: Vec<u8> = ranges
+            .flat_map(|range| &data[range.start as usize * 512..range.end as usize * 512])
+            .copied()
+            .collect();
+        assert!(blocks == real, "a proof of blocks that are not there");
+    }
+    // Those that are there, proved by a proof of the same leaves, unless there are no such leaves.
+    if let Ok(made) = tree.proof(proof.leaves()) {
+        let leaves = made.leaves().iter();
+        let real: Vec<u8> = leaves
+            .flat_map(|range| &data[range.start as usize * 512..range.end as usize * 512])
+            .copied()
+            .collect();
+        assert_eq!(made.verify_blocks(&params, &root, &real), Ok(()));
+        assert_eq!(proof.verify_blocks(&params, &root, &real).is_ok(), proof == made);
     }
 }
 
