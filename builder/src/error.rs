@@ -16,10 +16,10 @@ pub enum Error {
     Limit(String),
     /// An archive, a folder or a package.
     #[error(transparent)]
-    Source(#[from] graven_sources::Error),
+    Source(Box<graven_sources::Error>),
     /// What maintainer scripts would have done, users, services.
     #[error(transparent)]
-    Finish(#[from] graven_finish::Error),
+    Finish(Box<graven_finish::Error>),
     /// A repository, or what is asked of it.
     #[error(transparent)]
     Repository(#[from] graven_sources::debian::Error),
@@ -133,6 +133,18 @@ pub enum Fault {
     Environment,
 }
 
+impl From<graven_sources::Error> for Error {
+    fn from(error: graven_sources::Error) -> Self {
+        Self::Source(Box::new(error))
+    }
+}
+
+impl From<graven_finish::Error> for Error {
+    fn from(error: graven_finish::Error) -> Self {
+        Self::Finish(Box::new(error))
+    }
+}
+
 impl Error {
     /// An I/O error with the file it is about.
     pub fn io(path: impl AsRef<Path>, source: io::Error) -> Self {
@@ -164,7 +176,8 @@ impl Error {
         use crate::signers::SignersError;
         match self {
             Self::Source(error) if error.problem.is_environment() => Fault::Environment,
-            Self::Source(_) | Self::Finish(graven_finish::Error::Package(_)) => Fault::Input,
+            Self::Source(_) => Fault::Input,
+            Self::Finish(error) if matches!(**error, graven_finish::Error::Package(_)) => Fault::Input,
             Self::For { error, .. } => error.fault(),
             Self::Repository(error) if error.is_environment() => Fault::Environment,
             Self::Repository(error) if error.is_usage() => Fault::Usage,
