@@ -8,9 +8,8 @@ use std::time::Duration;
 use graven::deliver::DISK;
 use graven::run::{Machine, Platform};
 use graven_tests::guest::{BOOT, COMMAND, Guest};
+use graven_tests::image;
 use graven_tests::oracle::ask;
-use graven_tests::refusal::UP;
-use graven_tests::{image, inputs};
 
 /// Debian's, whose UEFI knows Secure Boot.
 const U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
@@ -66,15 +65,16 @@ fn start(guest: &mut Guest) {
     guest.console.send_line("bootefi ${kernel_addr_r} ${fdtcontroladdr}");
 }
 
+/// U-Boot takes the UKI, whose signature `db` vouches for, and then refuses the kernel inside, which systemd-stub 257 has the
+/// firmware load: elsewhere the stub vouches for it by a protocol that U-Boot does not have. So Linux never gets to its keyrings.
 #[test]
-fn a_uki_boots_enforced_under_u_boots_uefi_with_the_certificate_from_its_db() {
+fn u_boots_uefi_starts_the_uki_and_refuses_the_kernel_inside() {
     let folder = image::folder();
     let mut guest = at_the_prompt(folder.path(), image::minimal_arm64(), image::keys());
     start(&mut guest);
-    guest.expect(UP, BOOT);
+    guest.expect("Error loading kernel image: Security violation", BOOT);
     let log = guest.stop();
-    eprintln!("{log}");
-    assert!(log.contains("Secure boot enabled") || log.contains("Secure Boot"), "{log}");
+    assert!(log.contains("Image not authenticated") && !log.contains("Linux version"), "{log}");
 }
 
 #[test]
@@ -83,7 +83,5 @@ fn u_boots_uefi_starts_no_uki_of_a_stranger() {
     let mut guest = at_the_prompt(folder.path(), image::minimal_arm64(), image::strangers_keys());
     start(&mut guest);
     let said = guest.expect(PROMPT, BOOT);
-    eprintln!("{said}");
-    assert!(said.contains("not authenticated") || said.contains("Loading image failed"), "{said}");
-    let _ = inputs::project();
+    assert!(said.contains("Image not authenticated") && !said.contains("linux_exec"), "{said}");
 }
