@@ -36,7 +36,7 @@ impl UBoot {
 }
 
 /// The U-Boot of a FIT target, held against the FIT's signer where that is settled; none where the recipe gives none.
-/// Refusals that the recipe does not accept are still in it: for [`UBoot::refuse`].
+/// Refusals that the recipe does not accept are still in it: the build refuses them.
 ///
 /// # Errors
 /// Names that no refusal has, and accepted ones that nothing gives occasion for.
