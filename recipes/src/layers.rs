@@ -15,8 +15,8 @@ pub(crate) enum Arrays {
 /// that nobody wrote.
 const WHOLE_ENTRIES: &str = "files";
 
-/// A kernel comes from one source: what names it as packages, and what names it as files.
-const KERNEL_SOURCES: [&[&str]; 2] = [&["local"], &["vmlinuz", "config", "modules-dir"]];
+/// A kernel comes from one source: a package of the repositories, packages at hand, or files.
+const KERNEL_SOURCES: [&[&str]; 3] = [&["package"], &["local"], &["vmlinuz", "config", "modules-dir"]];
 
 /// Lays `upper` over `lower`: tables merge, arrays append, everything else is replaced.
 pub(crate) fn overlay(lower: &mut Table, upper: Table, arrays: Arrays) {

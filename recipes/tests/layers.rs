@@ -136,6 +136,7 @@ fn a_kernel_of_files_takes_the_place_of_packages_and_the_other_way_round() {
     let mixed =
         with(packages, "kernel.local = [\"o.deb\"]\nkernel.vmlinuz = \"Image\"").unwrap_err().to_string();
     assert!(mixed.contains("either from `local` packages or from files"), "{mixed}");
+    assert!(matches!(with("package = \"linux\"", over).unwrap(), KernelSource::Files { .. }));
     // More packages for one target are still more packages.
     let KernelSource::Packages(found) = with(packages, "kernel.local = [\"o.deb\"]").unwrap() else {
         panic!()
