@@ -41,6 +41,8 @@ pub enum Purpose {
     Enrolment,
     /// A file's fs-verity digest.
     Fsverity,
+    /// A seed: files for a machine's state.
+    Seed,
 }
 
 impl fmt::Display for Purpose {
@@ -51,6 +53,7 @@ impl fmt::Display for Purpose {
             Self::Root => "root",
             Self::Enrolment => "enrolment",
             Self::Fsverity => "fsverity",
+            Self::Seed => "seed",
         })
     }
 }

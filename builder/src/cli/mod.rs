@@ -8,6 +8,7 @@ mod init;
 mod keys;
 mod progress;
 mod proof;
+mod provision;
 mod run;
 mod supply;
 mod verify;
@@ -101,6 +102,8 @@ enum Verb {
     Fit(fit::Arguments),
     /// Proves a single file of a signed image, and checks such proofs without the image.
     Proof(proof::Arguments),
+    /// Signs what a machine takes into its state on its first boot.
+    Provision(provision::Arguments),
     /// Makes, checks, shows and mends dm-verity devices, as veritysetup does.
     Verity(verity::Arguments),
     /// Computes, signs and shows fs-verity digests, as fsverity does.
@@ -155,6 +158,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Extract(arguments) => contents::extract(&arguments),
         Verb::Fit(arguments) => fit::run(&arguments),
         Verb::Proof(arguments) => proof::run(&arguments),
+        Verb::Provision(arguments) => provision::run(&arguments),
         Verb::Verity(arguments) => verity::run(&arguments),
         Verb::Fsverity(arguments) => fsverity::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
