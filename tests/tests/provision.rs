@@ -10,11 +10,16 @@ use graven_handoff::seed::{self, HEADER, Header, Kind};
 use graven_tests::{image, oracle};
 
 fn tar(folder: &Path, archive: &Path) {
-    let owner = ["--owner=7", "--group=8", "--numeric-owner", "--sort=name", "--mode=u=rw,g=r,a-s,o=,+X"];
-    let mut arguments = vec!["--format=ustar".as_ref()];
-    arguments.extend(owner.map(AsRef::as_ref));
-    arguments.extend(["-C".as_ref(), folder.as_os_str(), "-cf".as_ref(), archive.as_os_str(), ".".as_ref()]);
-    oracle::content("tar", arguments);
+    let how = [
+        "--format=ustar",
+        "--owner=7",
+        "--group=8",
+        "--numeric-owner",
+        "--sort=name",
+        "--mode=u=rwX,g=rX,o=",
+    ];
+    let where_from = ["-C", folder.to_str().unwrap(), "-cf", archive.to_str().unwrap(), "."];
+    oracle::content("tar", how.iter().chain(&where_from));
 }
 
 fn sign(archive: &Path, seed: &Path) -> Output {

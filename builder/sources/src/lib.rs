@@ -4,7 +4,7 @@
 //! checked whole before a tree sees any of it. Layers can be made in parallel; [`Layer::apply`] puts them into
 //! the [`Tree`](graven_image::tree::Tree) in the recipe's order.
 //!
-//! This is the only room that knows the [network](network), and nothing of it is believed before its signature or digest
+//! This is the only room that knows the [`network`], and nothing of it is believed before its signature or digest
 //! has been checked; what is fetched lies in a [store](store::Store), by its digest.
 //!
 //! Nothing here follows a link or a name out of its source, and nothing is written anywhere but into that store and into
