@@ -109,8 +109,7 @@ impl Choice {
     /// Reads the recipe for one target, locks and fetches what it takes from repositories, and opens its inputs.
     fn plan(&self, target: &str, spool: &Path, keep: Keep) -> Result<Plan, Failure> {
         let loaded = Recipe::load(&self.recipe, &self.selection(Some(target))).map_err(Error::from)?;
-        let overridden = Some(&loaded.recipe).filter(|_| !self.sets.is_empty());
-        let locked = self.supply.lock(&self.recipe, overridden, keep)?;
+        let locked = self.supply.lock(&self.recipe, &loaded.recipe, keep)?;
         let provided = self.supply.with(|supplies| provide(&loaded.recipe, &locked, supplies))?;
         Ok(resolve(
             loaded,

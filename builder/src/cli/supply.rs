@@ -68,13 +68,8 @@ impl SupplyArguments {
     }
 
     /// The lock that a recipe is built by.
-    pub(super) fn lock(
-        &self,
-        path: &Path,
-        overridden: Option<&Recipe>,
-        keep: Keep,
-    ) -> Result<Locked, Failure> {
-        self.with(|supplies| obtain(path, overridden, &self.change(), keep, supplies))
+    pub(super) fn lock(&self, path: &Path, wanted: &Recipe, keep: Keep) -> Result<Locked, Failure> {
+        self.with(|supplies| obtain(path, Some(wanted), &self.change(), keep, supplies))
     }
 
     /// Does something with what this machine gives.

@@ -73,30 +73,35 @@ struct Reading {
     asked: Asked,
 }
 
-/// The lock that a recipe is built by. `overridden` is the recipe with the command line's overrides, where there are any:
-/// what it asks beyond the lock is resolved for this run only.
+/// The lock that a recipe is built by; none where there is none and what is wanted needs none. `wanted` is the recipe as it
+/// is to be built, where one target of it is: what it asks beyond the lock, by overrides of the command line, is resolved
+/// for this run only.
 ///
 /// # Errors
 /// Mistakes in the recipe, repositories that cannot be used, sets that do not exist, and under [`Change::Nothing`] whatever
 /// differs.
 pub fn obtain(
     recipe: &Path,
-    overridden: Option<&Recipe>,
+    wanted: Option<&Recipe>,
     change: &Change,
     keep: Keep,
     supplies: &Supplies<'_>,
 ) -> Result<Locked> {
     let path = Lock::path_for(recipe);
     let old = Lock::read(&path)?;
-    let readings = readings(recipe)?;
-    let needed = readings.iter().any(|reading| asks(&reading.asked));
     let explicit = matches!(change, Change::Packages(_) | Change::Everything);
+    // The other targets and profiles are not even read: they may lack what only they need.
+    if old.is_none() && !explicit && wanted.is_some_and(|recipe| !asks(&asked(recipe))) {
+        return Ok(Locked(None));
+    }
+    let readings = readings(recipe)?;
     if old.is_none() && !explicit {
+        let needed = readings.iter().any(|reading| asks(&reading.asked));
         if *change == Change::Nothing && needed {
             let problem = "there is no lock: run `graven lock` and commit what it writes".to_owned();
             return Err(Error::Locked { path, problem });
         }
-        if !needed && overridden.is_none_or(|recipe| !asks(&asked(recipe))) {
+        if !needed && wanted.is_none() {
             return Ok(Locked(None));
         }
     }
@@ -111,7 +116,7 @@ pub fn obtain(
             tell(&path, old.as_ref(), &lock, supplies);
         }
     }
-    if let Some(recipe) = overridden {
+    if let Some(recipe) = wanted {
         for_this_run(recipe, &mut lock, change, &path, supplies)?;
     }
     Ok(Locked(Some(lock)))
