@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use graven_boot::cmdline::{self, PolicyPlacement};
 use graven_boot::compression::Compression;
+use graven_boot::fdt::{Node, Tree as DeviceTree};
 use graven_boot::initramfs::Initramfs;
 use graven_boot::sign::{Answer, FileSigner, Signer};
 use graven_boot::{authenticode, keys, pe, pkcs7, uki};
@@ -251,7 +252,10 @@ impl Image {
         (change.initramfs)(&mut archive);
         let initrd = (change.initrd)(archive.write_compressed(Compression::Zstd).unwrap());
         let os_release = (change.os_release)("ID=acme\nVERSION_ID=1.2.3\nVARIANT_ID=release\n".into());
-        let (stub, kernel) = (stub(change.stub_section), kernel());
+        // The builder itself refuses a stub that has it.
+        let device_tree = change.stub_section == ".dtb";
+        let (stub, kernel) = (stub(if device_tree { ".rodata" } else { change.stub_section }), kernel());
+        let board = DeviceTree::new(Node::new("")).unwrap().to_bytes().unwrap();
         let unsigned = uki::build(&uki::Parts {
             stub: &stub,
             os_release: &os_release,
@@ -259,7 +263,7 @@ impl Image {
             uname: RELEASE,
             initrd: &initrd,
             linux: &kernel,
-            device_trees: uki::DeviceTrees::None,
+            device_trees: if device_tree { uki::DeviceTrees::Always(&board) } else { uki::DeviceTrees::None },
         })
         .unwrap();
         let uki = signed(authenticode::sign(&unsigned, &keys.signer(change.boot_key)).unwrap());
