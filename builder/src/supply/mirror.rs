@@ -25,7 +25,7 @@ pub(super) fn of(repository: &Repository, host: &Host) -> Result<(String, &'stat
     let apts = host.apt.iter().find_map(|source| source.urls.iter().find(|url| fits(url, &source.suites)));
     apts.map(|url| (url.clone(), "this machine's apt")).ok_or_else(|| {
         Error::Limit(format!(
-            "{}: no mirror for the suite `{}`: say url = \"https://deb.debian.org/debian\" there, or set \
+            "{}: no mirror for the suite `{}`: say url = \"https://MIRROR/debian\" there, or set \
              GRAVEN_DEBIAN_MIRROR to one",
             repository.place, repository.suite
         ))

@@ -162,7 +162,7 @@ pub(crate) fn repository_url(text: &str) -> Result<(), String> {
     match known && text.bytes().all(|b| b.is_ascii_graphic()) {
         true => Ok(()),
         false => Err(
-            "the address of a mirror, http:// or https:// or file:///, such as https://deb.debian.org/debian"
+            "the address of a mirror, http:// or https:// or file:///, such as https://MIRROR/debian"
                 .to_owned(),
         ),
     }
