@@ -130,6 +130,7 @@ fn a_u_boot_on_the_disk_that_leaves_nothing_open_is_proved() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full"), ignore = "needs the kernel that recipes/minimal/fit.sh makes")]
 fn what_is_refused_is_named_with_its_remedy_and_nothing_lies_in_the_output() {
     let folder = image::folder();
     let refused = |board: &[u8], firmware: &str| {
@@ -157,6 +158,7 @@ fn what_is_refused_is_named_with_its_remedy_and_nothing_lies_in_the_output() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full"), ignore = "needs the kernel that recipes/minimal/fit.sh makes")]
 fn a_u_boot_that_is_not_on_the_disk_is_inspected_and_never_proved() {
     let folder = image::folder();
     let board = with_key(&u_boot(), &certificate(image::keys()));
