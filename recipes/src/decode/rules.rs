@@ -161,10 +161,10 @@ pub(crate) fn repository_url(text: &str) -> Result<(), String> {
     let known = ["http://", "https://", "file:///"].iter().any(|scheme| text.starts_with(scheme));
     match known && text.bytes().all(|b| b.is_ascii_graphic()) {
         true => Ok(()),
-        false => Err(
-            "the address of a mirror, http:// or https:// or file:///, such as https://MIRROR/debian"
-                .to_owned(),
-        ),
+        false => {
+            Err("the address of a mirror, http:// or https:// or file:///, such as https://MIRROR/debian"
+                .to_owned())
+        }
     }
 }
 
