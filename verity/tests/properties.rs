@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn an_updated_tree_is_the_one_of_the_new_data(
         params in params(),
-        changes in prop::collection::vec((any::<Index>(), 1u64..40), 0..5),
+        changes in prop::collection::vec((any::<Index>(), 1u64..40), 0..16),
     ) {
         let mut data = data(params.data_bytes() as usize);
         let tree = InPlace(Mutex::new(build(&data, &params).1));

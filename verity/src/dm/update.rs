@@ -55,12 +55,25 @@ pub fn update(
         node: params.node_hasher(),
         buffers: Buffers::default(),
     };
-    let mut changed: Vec<Range<u64>> = changed.iter().filter(|range| !range.is_empty()).cloned().collect();
-    changed.sort_unstable_by_key(|range| range.start);
+    let mut changed = joined(changed);
     for level in 0..paths.geometry.height() {
         changed = paths.raise(level, &changed)?;
     }
     RootHash::new(paths.top()?).map_err(io::Error::other)
+}
+
+/// `ranges` in order, those that overlap as one: so each hash block is renewed once, by one thread.
+fn joined(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = ranges.iter().filter(|range| !range.is_empty()).cloned().collect();
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, last| {
+        let overlap = next.start < last.end;
+        if overlap {
+            last.end = last.end.max(next.end);
+        }
+        overlap
+    });
+    ranges
 }
 
 struct Paths<'a> {
@@ -130,5 +143,15 @@ impl Paths<'_> {
 
     fn offset(&self, level: usize, index: u64) -> io::Result<u64> {
         self.geometry.offset(level, index).ok_or_else(|| io::Error::other("a hash block outside of the tree"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_overlap_are_joined_and_those_that_touch_need_not_be() {
+        assert_eq!(joined(&[175..200, 165..184, 7..7, 200..201, 170..171]), [165..200, 200..201]);
     }
 }
