@@ -146,6 +146,31 @@ fetch_parts() {
 }
 parts_here || fetch_parts
 
+# fetch_of FOLDER SUITE KIND WORDS…: `apt-get WORDS` in FOLDER, with an apt that knows this suite alone and is forgotten.
+fetch_of() {
+  local folder=$1 suite=$2 kind=$3 work
+  shift 3
+  need_mirror
+  work=$(mktemp -d)
+  mkdir -p "$folder" "$work"/{state/lists/partial,cache/archives/partial}
+  : >"$work/status"
+  printf '%s [signed-by=%s] %s %s main\n' "$kind" "$keyring" "$mirror" "$suite" >"$work/sources.list"
+  local options=(
+    -qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State=$work/state" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache"
+    -o APT::Architecture=amd64 -o APT::Architectures=amd64,arm64 -o APT::Sandbox::User=root
+  )
+  apt-get "${options[@]}" update
+  (cd "$folder" && apt-get "${options[@]}" "$@" >/dev/null)
+  rm -rf "$work"
+}
+
+# A stub that starts the kernel itself, as U-Boot's UEFI with Secure Boot needs it: from the release after trixie.
+if ! have 'newer-stub/systemd-boot-efi_*_arm64.deb'; then
+  say "fetching forky's systemd-boot-efi for arm64"
+  fetch_of "$debs/newer-stub" forky deb download systemd-boot-efi:arm64
+fi
+
 # What tests/kernels/build.sh builds from: 167 MB. The kernels themselves are built when a test first asks for them.
 if ! have 'linux-source-7.3_*_all.deb'; then
   use_private_apt
@@ -188,22 +213,10 @@ fi
 # stays, for tests/u-boot/build.sh.
 u_boot=$cache/u-boot
 if ! compgen -G "$u_boot/source/u-boot_*.dsc" >/dev/null; then
-  need_mirror
   say "fetching the source of Debian 12's u-boot"
-  work=$(mktemp -d)
-  mkdir -p "$u_boot" "$work"/{state/lists/partial,cache/archives/partial}
-  : >"$work/status"
-  printf 'deb-src [signed-by=%s] %s bookworm main\n' "$keyring" "$mirror" >"$work/sources.list"
-  source_options=(
-    -qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
-    -o "Dir::State=$work/state" -o "Dir::State::status=$work/status" -o "Dir::Cache=$work/cache" -o APT::Sandbox::User=root
-  )
-  apt-get "${source_options[@]}" update
   rm -rf "$u_boot/source" "$u_boot/source.new"
-  mkdir "$u_boot/source.new"
-  (cd "$u_boot/source.new" && apt-get "${source_options[@]}" --download-only source u-boot >/dev/null)
+  fetch_of "$u_boot/source.new" bookworm deb-src --download-only source u-boot
   mv "$u_boot/source.new" "$u_boot/source"
-  rm -rf "$work"
 fi
 if ! [ -x "$u_boot/fit_check_sign" ] || ! [ -x "$u_boot/fit_check_sign-hashed-nodes" ]; then
   say "building U-Boot's fit_check_sign"

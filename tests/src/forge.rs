@@ -19,7 +19,7 @@ use graven_verity::io::Window;
 
 pub use addon::addon;
 pub use boot::BootParts;
-pub use root::handed_off;
+pub use root::INIT;
 
 /// Where the firmware looks for the boot artefact.
 pub const BOOT_FILE: &str = "EFI/BOOT/BOOTX64.EFI";

@@ -55,6 +55,12 @@ pub fn stub() -> PathBuf {
     newest("debs", "systemd-boot-efi_", false)
 }
 
+/// The package with a stub for arm64 that starts the kernel itself instead of having the firmware load it: systemd 258's or
+/// newer.
+pub fn newer_stub_arm64() -> PathBuf {
+    newest("debs/newer-stub", "systemd-boot-efi_", false)
+}
+
 /// U-Boot for arm64 boards of a maker of processors: `rockchip` or `mvebu`.
 pub fn u_boot(maker: &str) -> PathBuf {
     newest("debs/arm64", &format!("u-boot-{maker}_"), false)

@@ -22,6 +22,24 @@ pub struct Row {
     pub found: &'static [&'static str],
 }
 
+/// A change that the proof finds.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// What is changed, and what is signed again.
+    pub name: &'static str,
+    /// Changes it.
+    pub forge: fn(&mut Forgery),
+    /// The links that `graven verify` calls broken, from the disk's bytes alone.
+    pub found: &'static [&'static str],
+}
+
+impl Row {
+    /// What the proof has to say of it.
+    pub fn change(&self) -> Change {
+        Change { name: self.name, forge: self.forge, found: self.found }
+    }
+}
+
 /// The image that is changed.
 #[derive(Debug, Clone)]
 pub struct Subject {
@@ -49,11 +67,14 @@ impl Subject {
         assert!(log.contains(row.said), "{}: the console says «{}»:\n{log}", row.name, row.said);
     }
 
-    /// `graven verify` finds these links broken, and where the image's own bytes tell nothing, that its manifest differs.
-    ///
-    /// # Errors
-    /// What it found instead.
-    pub fn finds(&self, name: &str, forge: fn(&mut Forgery), expected: &[&str]) -> Result<(), String> {
+    /// `graven verify` finds the broken links of every change, and where the image's own bytes tell nothing, that its manifest
+    /// differs.
+    pub fn finds_all(&self, changes: impl IntoIterator<Item = Change>) {
+        let wrong: Vec<String> = changes.into_iter().filter_map(|change| self.finds(change).err()).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    fn finds(&self, Change { name, forge, found: expected }: Change) -> Result<(), String> {
         let mut image = Forgery::of(&self.out);
         forge(&mut image);
         let trust: Vec<&str> = self.trust.iter().map(String::as_str).collect();

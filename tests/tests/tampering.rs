@@ -8,15 +8,13 @@ use std::path::Path;
 use graven_boot::pkcs7;
 use graven_boot::sign::Signer;
 use graven_handoff::{Code, Enforcement};
-use graven_tests::forge::{BootParts, Forgery, Part, addon, handed_off, signed, signer, signer_of};
+use graven_tests::forge::{Forgery, INIT, Part, addon, signed, signer, signer_of};
 use graven_tests::guest::{BOOT, Guest};
 use graven_tests::image;
 use graven_tests::refusal::{Stop, UP};
-use graven_tests::tampering::{Row, Subject, broken_links};
+use graven_tests::tampering::{Change, Row, Subject, broken_links};
 use graven_verity::dm::RootHash;
 
-/// Words of `recipes/minimal`'s init, a script.
-const INIT: &[u8] = b"echo \"minimal: up\"";
 const SHELL: &str = "/usr/bin/busybox";
 
 /// The kernel's word for a block of data, or of the tree, that is not the one that was hashed.
@@ -53,9 +51,9 @@ const SOME: [Row; 4] = [
     Row {
         name: "root, everything but the policy signed again",
         forge: |image| {
-            let root_hash = new_root(image);
+            let root_hash = image.change_init();
             image.sign_root_hash(&root_hash.to_string(), &db());
-            image.sign_boot_again(&db(), |boot| bind(boot, &root_hash));
+            image.sign_boot_again(&db(), |boot| boot.bind(&root_hash));
         },
         stop: Stop::Stage0(Code::InitRefused),
         said: "type=1420",
@@ -85,8 +83,8 @@ const MORE: [Row; 23] = [
     Row {
         name: "root, tree made again, boot artefact for it signed again",
         forge: |image| {
-            let root_hash = new_root(image);
-            image.sign_boot_again(&db(), |boot| bind(boot, &root_hash));
+            let root_hash = image.change_init();
+            image.sign_boot_again(&db(), |boot| boot.bind(&root_hash));
         },
         stop: Stop::Stage0(Code::RootSignature),
         said: "",
@@ -95,9 +93,9 @@ const MORE: [Row; 23] = [
     Row {
         name: "the same, and the old signature is said to be for the new root hash",
         forge: |image| {
-            let (old, root_hash) = (image.signature(), new_root(image));
+            let (old, root_hash) = (image.signature(), image.change_init());
             image.put_signature(&root_hash.to_string(), &old, &db());
-            image.sign_boot_again(&db(), |boot| bind(boot, &root_hash));
+            image.sign_boot_again(&db(), |boot| boot.bind(&root_hash));
         },
         stop: Stop::Stage0(Code::RootSignatureRefused),
         said: "EKEYREJECTED",
@@ -106,9 +104,9 @@ const MORE: [Row; 23] = [
     Row {
         name: "the same, and a stranger signs the new root hash",
         forge: |image| {
-            let root_hash = new_root(image);
+            let root_hash = image.change_init();
             image.sign_root_hash(&root_hash.to_string(), &stranger());
-            image.sign_boot_again(&db(), |boot| bind(boot, &root_hash));
+            image.sign_boot_again(&db(), |boot| boot.bind(&root_hash));
         },
         stop: Stop::Stage0(Code::RootSignatureRefused),
         said: "ENOKEY",
@@ -136,12 +134,12 @@ const MORE: [Row; 23] = [
     Row {
         name: "tree over another init, everything signed again",
         forge: |image| {
-            let root_hash = new_root(image);
+            let root_hash = image.change_init();
             image.sign_root_hash(&root_hash.to_string(), &db());
             let policy = policy_for(&root_hash);
             image.sign_boot_again(&db(), |boot| {
-                bind(boot, &root_hash);
-                boot.set_policy(sign_policy(&policy, &db()));
+                boot.bind(&root_hash);
+                boot.sign_policy(&policy, &db());
             });
             // And init as it was.
             let init = image.find(Part::Root, &changed_init());
@@ -235,7 +233,7 @@ const MORE: [Row; 23] = [
     Row {
         name: "policy, signed by a stranger, boot artefact signed again",
         forge: |image| {
-            image.sign_boot_again(&db(), |boot| boot.set_policy(sign_policy(&policy(), &stranger())));
+            image.sign_boot_again(&db(), |boot| boot.sign_policy(&policy(), &stranger()));
         },
         stop: Stop::Stage0(Code::PolicyRefused),
         said: "ENOKEY",
@@ -246,7 +244,7 @@ const MORE: [Row; 23] = [
         forge: |image| {
             let older = policy().replace("policy_version=0.1.0", "policy_version=0.0.9");
             assert_ne!(older, policy());
-            image.sign_boot_again(&db(), |boot| boot.set_policy(sign_policy(&older, &db())));
+            image.sign_boot_again(&db(), |boot| boot.sign_policy(&older, &db()));
         },
         stop: Stop::Stage0(Code::PolicyReadBack),
         said: "",
@@ -324,30 +322,11 @@ fn policy_for(root_hash: &RootHash) -> String {
     policy().replace(&root_hash_of(&forgery), &root_hash.to_string())
 }
 
-fn sign_policy(text: &str, signer: &dyn Signer) -> Vec<u8> {
-    signed(pkcs7::sign_policy(text.as_bytes(), signer))
-}
-
-/// Changes init, makes the tree again and names the partitions after the new root hash.
-fn new_root(image: &mut Forgery) -> RootHash {
-    image.flip(Part::Root, image.find(Part::Root, INIT));
-    let root_hash = image.hash_again();
-    image.name_after(&root_hash);
-    root_hash
-}
-
-/// What [`new_root`] makes of init's words.
+/// What [`Forgery::change_init`] makes of init's words.
 fn changed_init() -> Vec<u8> {
     let mut words = INIT.to_vec();
     words[0] ^= 1;
     words
-}
-
-/// Binds the boot artefact to another root.
-fn bind(boot: &mut BootParts, root_hash: &RootHash) {
-    let mut binding = boot.binding();
-    binding.root_hash = handed_off(root_hash);
-    boot.set_binding(&binding);
 }
 
 /// `recipes/minimal`, with the `db` certificate trusted for everything.
@@ -357,13 +336,6 @@ fn minimal() -> Subject {
         machine: image::machine,
         trust: vec!["--trust".to_owned(), image::keys().join("db.crt").display().to_string()],
     }
-}
-
-/// A change that only the proof finds.
-struct Change {
-    name: &'static str,
-    forge: fn(&mut Forgery),
-    found: &'static [&'static str],
 }
 
 /// What a machine may start without a word, or whoever holds the db key can make it start: it is for the proof to find.
@@ -398,7 +370,7 @@ const FOUND_BY_VERIFY: [Change; 8] = [
         forge: |image| {
             let open = policy().replace("DEFAULT action=DENY", "DEFAULT action=ALLOW");
             assert_ne!(open, policy());
-            image.sign_boot_again(&db(), |boot| boot.set_policy(sign_policy(&open, &db())));
+            image.sign_boot_again(&db(), |boot| boot.sign_policy(&open, &db()));
         },
         found: &["policy"],
     },
@@ -421,12 +393,7 @@ const FOUND_BY_VERIFY: [Change; 8] = [
 
 #[test]
 fn verify_names_the_broken_link_of_every_change() {
-    let rows = SOME.iter().chain(&MORE).map(|row| (row.name, row.forge, row.found));
-    let wrong: Vec<String> = rows
-        .chain(FOUND_BY_VERIFY.map(|change| (change.name, change.forge, change.found)))
-        .filter_map(|(name, forge, found)| minimal().finds(name, forge, found).err())
-        .collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    minimal().finds_all(SOME.iter().chain(&MORE).map(Row::change).chain(FOUND_BY_VERIFY));
 }
 
 #[test]
@@ -450,7 +417,7 @@ fn verify_takes_each_certificate_for_its_role_only() {
 
     // A policy by the policy key: proved for whoever trusts it with policies, and with nothing else.
     let signer = signer_of(keys, "policy");
-    image.sign_boot_again(&self::db(), |boot| boot.set_policy(sign_policy(&policy(), &signer)));
+    image.sign_boot_again(&self::db(), |boot| boot.sign_policy(&policy(), &signer));
     finds(&["--trust-boot", &db, "--trust-policy", &policy_key, "--trust-root", &db], &[]);
     finds(&["--trust-boot", &policy_key, "--trust-policy", &db, "--trust-root", &db], &["certificate-roles"]);
     finds(&["--trust", &db], &["policy-signature"]);
@@ -473,13 +440,11 @@ fn every_change_is_stopped_by_the_next_link() {
 fn an_image_with_everything_signed_again_boots() {
     let mut image = Forgery::of(image::minimal());
     // A comment of init's, so that it still says that it is up.
-    image.flip(Part::Root, image.find(Part::Root, b"Process 1. stage0 has mounted"));
-    let root_hash = image.hash_again();
-    image.name_after(&root_hash);
+    let root_hash = image.change_root(b"Process 1. stage0 has mounted");
     image.sign_root_hash(&root_hash.to_string(), &db());
     image.sign_boot_again(&db(), |boot| {
-        bind(boot, &root_hash);
-        boot.set_policy(sign_policy(&policy_for(&root_hash), &db()));
+        boot.bind(&root_hash);
+        boot.sign_policy(&policy_for(&root_hash), &db());
     });
     Guest::start(&image::machine(image.path())).expect(UP, BOOT);
 }

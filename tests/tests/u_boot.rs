@@ -43,9 +43,11 @@ fn recipe(folder: &Path, target: &str, firmware: &str) {
     let minimal = inputs::project().join("recipes/minimal/recipe.toml");
     let tree = Tree::new(Node::new("").with(Property::text("compatible", "acme,board"))).unwrap();
     fs::write(folder.join("board.dtb"), tree.to_bytes().unwrap()).unwrap();
-    let child =
-        "name = 'child'\ninherit = 'bananapi-r3'\n[drivers]\nrequired = ['virtio_blk']\noptional = []\n";
-    fs::write(folder.join("child.toml"), child).unwrap();
+    let drivers = "[drivers]\nrequired = ['virtio_blk']\noptional = []";
+    for (name, parent) in [("on-disk", "bananapi-r3"), ("in-flash", "qemu-arm64-fit")] {
+        let child = format!("name = '{name}'\ninherit = '{parent}'\n{drivers}\n");
+        fs::write(folder.join(name).with_extension("toml"), child).unwrap();
+    }
     let kernel = "[kernel]\naccept.signer-not-in-kernel = 'never booted'\n";
     let text = format!(
         "inherit = [{minimal:?}]\ntargets = ['{target}']\n{kernel}[boot]\ndevice-trees = ['board.dtb']\n{firmware}\n"
@@ -55,8 +57,12 @@ fn recipe(folder: &Path, target: &str, firmware: &str) {
 
 fn build(folder: &Path, target: &str, firmware: &str) -> Output {
     recipe(folder, target, firmware);
-    let target = target.trim_start_matches("./").trim_end_matches(".toml");
-    image::try_build(folder, &folder.join("out"), image::keys(), &["--target", target])
+    image::try_build(folder, &folder.join("out"), image::keys(), &["--target", name(target)])
+}
+
+/// The name of the target in this file.
+fn name(file: &str) -> &str {
+    file.trim_start_matches("./").trim_end_matches(".toml")
 }
 
 /// `accept.NAME = "reason"` for all that speaks against this U-Boot, but for one name.
@@ -87,7 +93,7 @@ fn a_u_boot_on_the_disk_is_accepted_by_name_and_stays_unproved() {
     let board = with_key(&u_boot(), &certificate(image::keys()));
     fs::write(folder.path().join("u-boot.bin"), &board).unwrap();
     let firmware = format!("[firmware]\nblobs.fip = 'u-boot.bin'\n{}", accepting(&board, ""));
-    let built = build(folder.path(), "./child.toml", &firmware);
+    let built = build(folder.path(), "./on-disk.toml", &firmware);
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 
     let manifest = fs::read_to_string(folder.path().join("out/manifest.json")).unwrap();
@@ -120,7 +126,7 @@ fn locked_u_boot() -> Vec<u8> {
 fn a_u_boot_on_the_disk_that_leaves_nothing_open_is_proved() {
     let folder = image::folder();
     fs::write(folder.path().join("u-boot.bin"), locked_u_boot()).unwrap();
-    let built = build(folder.path(), "./child.toml", "[firmware]\nblobs.fip = 'u-boot.bin'\n");
+    let built = build(folder.path(), "./on-disk.toml", "[firmware]\nblobs.fip = 'u-boot.bin'\n");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let said = verify(folder.path());
     let proved = "ok        u-boot               U-Boot 2026.10 requires the key that signed the FIT, and starts nothing else";
@@ -130,13 +136,12 @@ fn a_u_boot_on_the_disk_that_leaves_nothing_open_is_proved() {
 }
 
 #[test]
-#[cfg_attr(not(feature = "full"), ignore = "needs the kernel that recipes/minimal/fit.sh makes")]
 fn what_is_refused_is_named_with_its_remedy_and_nothing_lies_in_the_output() {
     let folder = image::folder();
     let refused = |board: &[u8], firmware: &str| {
         fs::write(folder.path().join("u-boot.bin"), board).unwrap();
         let firmware = format!("[firmware]\nu-boot = 'u-boot.bin'\n{firmware}");
-        let output = build(folder.path(), "qemu-arm64-fit", &firmware);
+        let output = build(folder.path(), "./in-flash.toml", &firmware);
         assert_eq!(output.status.code(), Some(2));
         assert!(!folder.path().join("out").exists());
         String::from_utf8(output.stderr).unwrap()
@@ -158,13 +163,12 @@ fn what_is_refused_is_named_with_its_remedy_and_nothing_lies_in_the_output() {
 }
 
 #[test]
-#[cfg_attr(not(feature = "full"), ignore = "needs the kernel that recipes/minimal/fit.sh makes")]
 fn a_u_boot_that_is_not_on_the_disk_is_inspected_and_never_proved() {
     let folder = image::folder();
     let board = with_key(&u_boot(), &certificate(image::keys()));
     fs::write(folder.path().join("u-boot.bin"), &board).unwrap();
     let firmware = format!("[firmware]\nu-boot = 'u-boot.bin'\n{}", accepting(&board, ""));
-    let built = build(folder.path(), "qemu-arm64-fit", &firmware);
+    let built = build(folder.path(), "./in-flash.toml", &firmware);
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let said = verify(folder.path());
     assert!(link(&said).starts_with("unproved"), "{said}");
@@ -173,12 +177,12 @@ fn a_u_boot_that_is_not_on_the_disk_is_inspected_and_never_proved() {
 
     let plan = |target: &str, firmware: &str| {
         recipe(folder.path(), target, firmware);
-        image::run(["plan", "--target", target, &folder.path().display().to_string()])
+        image::run(["plan", "--target", name(target), &folder.path().display().to_string()])
     };
-    let said = String::from_utf8(plan("qemu-arm64-fit", "").stdout).unwrap();
+    let said = String::from_utf8(plan("./in-flash.toml", "").stdout).unwrap();
     assert!(said.contains("  u-boot       unproved: not given"), "{said}");
     let accepting = "[firmware]\naccept.scripts = 'x'";
-    let said = String::from_utf8(plan("qemu-arm64-fit", accepting).stderr).unwrap();
+    let said = String::from_utf8(plan("./in-flash.toml", accepting).stderr).unwrap();
     assert!(said.contains("firmware.accept.scripts: no U-Boot is given"), "{said}");
     let said = String::from_utf8(plan("qemu-arm64-uefi", accepting).stderr).unwrap();
     assert!(said.contains("`firmware.accept` is for FIT targets: a UEFI starts `qemu-arm64-uefi`"), "{said}");

@@ -3,9 +3,11 @@
 use graven_boot::compression::Compression;
 use graven_boot::initramfs::{self, Initramfs, Kind, Limits};
 use graven_boot::sign::Signer;
-use graven_boot::{authenticode, uki};
+use graven_boot::{authenticode, pkcs7, uki};
+use graven_handoff as handoff;
 use graven_handoff::initramfs::{COMMAND_LINE, PLAN};
 use graven_handoff::{Binding, Plan, PolicySource};
+use graven_verity::dm::RootHash;
 
 use super::{BOOT_FILE, FIT_FILE, Forgery, fit, signed};
 use crate::inputs;
@@ -51,6 +53,12 @@ impl BootParts {
         self.set_line(self.line.replace(&self.binding().words(), &binding.words()));
     }
 
+    /// Binds it to another root, on the line and in its copy; the policy stays.
+    pub fn bind(&mut self, root_hash: &RootHash) {
+        let root_hash = handoff::RootHash::new(root_hash.as_bytes()).expect("32 bytes");
+        self.set_binding(&Binding { root_hash, ..self.binding() });
+    }
+
     /// The signed policy on the line.
     pub fn policy(&self) -> Vec<u8> {
         match self.binding().policy {
@@ -63,6 +71,11 @@ impl BootParts {
     pub fn set_policy(&mut self, message: Vec<u8>) {
         let binding = Binding { policy: PolicySource::Inline(message), ..self.binding() };
         self.set_binding(&binding);
+    }
+
+    /// Signs a policy and puts it onto the line and into its copy.
+    pub fn sign_policy(&mut self, text: &str, signer: &dyn Signer) {
+        self.set_policy(signed(pkcs7::sign_policy(text.as_bytes(), signer)));
     }
 
     /// Changes stage0's plan.

@@ -4,7 +4,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use graven_boot::pkcs7;
 use graven_boot::sign::Signer;
-use graven_handoff as handoff;
 use graven_image::erofs::Reader;
 use graven_image::tree::TreePath;
 use graven_verity::dm::{self, RootHash, Superblock};
@@ -15,6 +14,8 @@ use super::{Forgery, Part, signed};
 
 /// Bytes of a block, of the file system as of the tree.
 const BLOCK: u64 = 4096;
+/// Words of `recipes/minimal`'s init, a script.
+pub const INIT: &[u8] = b"echo \"minimal: up\"";
 /// SHA-256 digests in a hash block.
 const DIGESTS: u64 = 128;
 
@@ -74,6 +75,19 @@ impl Forgery {
         self.rename(&names);
     }
 
+    /// Changes the init of `recipes/minimal`, makes the tree again over it and names the partitions after the new root hash.
+    pub fn change_init(&mut self) -> RootHash {
+        self.change_root(INIT)
+    }
+
+    /// Likewise, a byte of the root where these words stand.
+    pub fn change_root(&mut self, words: &[u8]) -> RootHash {
+        self.flip(Part::Root, self.find(Part::Root, words));
+        let root_hash = self.hash_again();
+        self.name_after(&root_hash);
+        root_hash
+    }
+
     /// Fills the verity-sig partition: `named` is the root hash that it says it is for.
     pub fn put_signature(&self, named: &str, signature: &[u8], signer: &dyn Signer) {
         let json = serde_json::json!({
@@ -100,11 +114,6 @@ impl Forgery {
         let json: serde_json::Value = serde_json::from_slice(text).expect("JSON");
         STANDARD.decode(json["signature"].as_str().expect("a signature")).expect("in base64")
     }
-}
-
-/// A root hash as the command line's reader has it.
-pub fn handed_off(root_hash: &RootHash) -> handoff::RootHash {
-    handoff::RootHash::new(root_hash.as_bytes()).expect("32 bytes")
 }
 
 /// Where the tree begins in its partition: behind the superblock's block.
