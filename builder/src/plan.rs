@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use graven_boot::uki::stub_version;
 use graven_finish::{Ids, Person};
 use graven_image::tree::{Content, Inode, Kind, Metadata, TreePath};
 use graven_recipe::{Content as FileContent, FileEntry, Loaded, Recipe, Source, SourceKind, Stub};
@@ -98,6 +99,9 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     );
     let (packages, archives, kernel) = (packages?, archives?, kernel?);
     let (stub, stub_input) = stub?.unzip();
+    if let (Some(stub), Some(least)) = (&stub, recipe.target.least_stub) {
+        refuse_older(stub, least, &recipe)?;
+    }
 
     let layers = packages.iter().map(|package| &package.layer);
     let layers = layers.chain(archives.iter().flatten().map(|(layer, _)| layer));
@@ -325,6 +329,19 @@ fn device_trees(recipe: &Recipe, kernel: &KernelFiles) -> Result<Vec<(DeviceTree
         )));
     }
     Ok(trees)
+}
+
+/// A stub that has the firmware load the kernel inside a UKI, where the firmware then refuses it.
+fn refuse_older(stub: &[u8], least: u32, recipe: &Recipe) -> Result<()> {
+    let found = stub_version(stub).map_err(|error| Error::Limit(error.to_string()))?;
+    match found >= least {
+        true => Ok(()),
+        false => Err(Error::Limit(format!(
+            "target {} needs systemd-stub {least} or newer, found {found}: its firmware refuses the kernel that an older one \
+             has it load. Name a newer package: [boot] stub = \"systemd-boot-efi_….deb\"",
+            recipe.target.name
+        ))),
+    }
 }
 
 /// systemd's stub: a file, or a member of the package that brings it. A FIT has none.

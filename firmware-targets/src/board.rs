@@ -124,6 +124,7 @@ struct BoardFile {
     proved: Option<Proof>,
     device_trees: Option<Vec<String>>,
     device_tree_section: Option<DeviceTreeSection>,
+    least_stub: Option<u32>,
     kernel_address: Option<u64>,
     #[serde(default)]
     command_line: CommandLineSection,
@@ -183,6 +184,7 @@ impl BoardFile {
             proved: self.proved,
             device_trees: self.device_trees.or(parent.device_trees),
             device_tree_section: self.device_tree_section.or(parent.device_tree_section),
+            least_stub: self.least_stub.or(parent.least_stub),
             kernel_address: self.kernel_address.or(parent.kernel_address),
             command_line: CommandLineSection {
                 limit: self.command_line.limit.or(parent.command_line.limit),
@@ -237,8 +239,9 @@ impl BoardFile {
                 optional: module_names(self.drivers.optional).map_err(invalid)?,
             },
             device_trees: device_trees(self.device_trees).map_err(invalid)?,
-            // A FIT has them anyway; a child can be one.
+            // A FIT has device trees anyway, and no stub; a child can be one.
             device_tree_section: self.device_tree_section.filter(|_| boot_chain == BootChain::Uki),
+            least_stub: self.least_stub.filter(|_| boot_chain == BootChain::Uki),
             disk: disk_rules(self.disk).map_err(invalid)?,
             proved: self.proved.unwrap_or(Proof::Untried),
             name: self.name,

@@ -32,6 +32,8 @@ pub struct Target {
     pub device_trees: Vec<String>,
     /// Where a UKI has them, for a firmware whose own is not to be used; UKI alone.
     pub device_tree_section: Option<DeviceTreeSection>,
+    /// The oldest systemd-stub that this firmware lets start the kernel inside a UKI; UKI alone.
+    pub least_stub: Option<u32>,
     /// What the partition table must leave alone.
     pub disk: DiskRules,
     /// How far images for this target were tried.

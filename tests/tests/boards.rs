@@ -45,7 +45,9 @@ fn recipe(folder: &Path, board: &Board, firmware: &str) {
     fs::write(folder.join("firmware.bin"), &board.bytes).unwrap();
     let child = format!("name = 'child'\ninherit = '{}'\nboot-chain = 'uki'\n", board.name);
     fs::write(folder.join("child.toml"), child).unwrap();
-    let text = format!("inherit = [{minimal:?}]\ntargets = ['./child.toml']\n{firmware}\n");
+    let stub = inputs::newer_stub_arm64();
+    let text =
+        format!("inherit = [{minimal:?}]\ntargets = ['./child.toml']\nboot.stub = {stub:?}\n{firmware}\n");
     fs::write(folder.join("recipe.toml"), text).unwrap();
 }
 
@@ -132,6 +134,25 @@ fn firmware_that_is_missing_or_unknown_or_too_large_is_refused() {
         said.contains("is 4194305 bytes; target child has room for 1 to 4194304 at byte 1048576"),
         "{said}"
     );
+}
+
+/// One that could not start its kernel there.
+#[test]
+fn a_stub_that_is_too_old_for_a_boards_u_boot_is_refused() {
+    let folder = image::folder();
+    let board = boards().remove(0);
+    recipe(folder.path(), &board, &firmware(&board));
+    let minimal = inputs::project().join("recipes/minimal");
+    let stub = format!("boot.stub=\"{}/inputs/systemd-boot-efi_*_{{arch}}.deb\"", minimal.display());
+    let output = image::try_build(
+        folder.path(),
+        &folder.path().join("out"),
+        image::keys(),
+        &["--target", "child", "--set", &stub],
+    );
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("target child needs systemd-stub 258 or newer, found 257"), "{said}");
 }
 
 #[test]

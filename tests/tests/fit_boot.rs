@@ -15,6 +15,7 @@ use graven_tests::forge::fit::{
 };
 use graven_tests::forge::{FIT_FILE, Forgery, signer_of};
 use graven_tests::guest::{BOOT, Guest};
+use graven_tests::oracle::ask;
 use graven_tests::refusal::{Stop, UP, assert_stopped};
 use graven_tests::tampering::{Row, Subject, broken_links};
 use graven_tests::{image, inputs};
@@ -385,11 +386,12 @@ fn the_stock_kernel_is_refused_and_where_forced_runs_nothing() {
     assert!(log.contains("sha256,rsa2048:fit+ OK") && log.contains("ENOKEY"), "{log}");
     let trust = trust();
     let trust: Vec<&str> = trust.iter().map(String::as_str).collect();
-    let disk = out.join("disk.img");
-    assert_eq!(broken_links(&disk, &trust), (vec!["kernel".to_owned()], Some(1)));
-    // The builder's acceptance is told with its reason, not hidden.
-    let manifest = out.join("manifest.json").display().to_string();
-    assert!(std::fs::read_to_string(&manifest).unwrap().contains("to see who stops it then"));
+    let alone = Forgery::of(&out);
+    assert_eq!(broken_links(alone.path(), &trust), (vec!["kernel".to_owned()], Some(1)));
+    // With the manifest beside it the builder's acceptance is told with its reason, not hidden.
+    let disk = out.join("disk.img").display().to_string();
+    let said = ask(image::graven(), [&["verify", &disk], &trust[..]].concat()).text;
+    assert!(said.contains("ACCEPTED signer-not-in-kernel (to see who stops it then)"), "{said}");
 }
 
 /// The mixtures are no damaged files: put back together from the same release, the FIT is the one that was signed.

@@ -88,6 +88,16 @@ pub fn build(parts: &Parts<'_>) -> Result<Vec<u8>, UkiError> {
     Ok(image)
 }
 
+/// The version that a stub says it has: 257 of `257.13-1~deb13u1`.
+pub fn stub_version(stub: &[u8]) -> Result<u32, UkiError> {
+    let stub = check_stub(stub)?;
+    let said = stub.sections.iter().find(|section| section.name == MAGIC_SECTION);
+    let said = said.and_then(|section| stub.contents(section).strip_prefix(STUB_MAGIC)).unwrap_or_default();
+    let digits = said.iter().take_while(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte));
+    let reason = format!("its section {MAGIC_SECTION} names no version");
+    digits.collect::<String>().parse().map_err(|_| UkiError::Stub { reason })
+}
+
 /// What a device tree in this section must be.
 pub(super) fn check_device_tree(section: &str, bytes: &[u8]) -> Result<(), DeviceTreeProblem> {
     let tree = Tree::parse(bytes)?;
@@ -129,10 +139,10 @@ fn check_stub(bytes: &[u8]) -> Result<Image<'_>, UkiError> {
     if stub.sections_end != bytes.len() || stub.coff.symbols.get() != 0 {
         return refuse("it has bytes after its last section");
     }
-    let magic = stub.sections.iter().find(|section| section.name == ".sdmagic");
+    let magic = stub.sections.iter().find(|section| section.name == MAGIC_SECTION);
     let is_stub = magic.is_some_and(|section| stub.contents(section).starts_with(STUB_MAGIC));
     if !is_stub {
-        return refuse("its section .sdmagic does not say «systemd-stub»");
+        return refuse(&format!("its section {MAGIC_SECTION} does not say «systemd-stub»"));
     }
     if let Some(own) = stub.sections.iter().find(|section| OURS.contains(&section.name.as_str())) {
         return refuse(&format!("it has a section {} already", own.name));
@@ -233,7 +243,9 @@ fn padded_name(name: &str) -> [u8; 8] {
     padded
 }
 
-/// What systemd's tools look for in `.sdmagic`.
+/// Where a stub says what it is.
+const MAGIC_SECTION: &str = ".sdmagic";
+/// What systemd's tools look for there.
 const STUB_MAGIC: &[u8] = b"#### LoaderInfo: systemd-stub ";
 /// Sections that are the builder's to add.
 const OURS: [&str; 7] = [".osrel", ".cmdline", DTB, DTBAUTO, ".uname", ".initrd", ".linux"];

@@ -7,7 +7,7 @@
 mod build;
 mod read;
 
-pub use build::{DeviceTrees, Parts, build};
+pub use build::{DeviceTrees, Parts, build, stub_version};
 pub use read::Uki;
 
 use thiserror::Error;
