@@ -1,4 +1,4 @@
-//! Compiles the attack programs that go into test images: static ones, for each processor that is attacked.
+//! Compiles the programs that go into test machines: static ones, the attacks for each processor that is attacked.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,10 +7,11 @@ use std::process::Command;
 type Program = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 const ATTACK: &[&str] = &["attack", "execution", "loading", "policy", "devicemapper"];
-const PROGRAMS: [Program; 3] = [
+const PROGRAMS: [Program; 4] = [
     ("GRAVEN_ATTACK_X86_64", "gcc", &[], ATTACK),
     ("GRAVEN_ATTACK_ARM64", "aarch64-linux-gnu-gcc", &[], ATTACK),
     ("GRAVEN_ATTACK_ARM32", "arm-linux-gnueabihf-gcc", &["-nostdlib"], &["attack32"]),
+    ("GRAVEN_JUDGE", "gcc", &[], &["judge"]),
 ];
 
 fn main() {

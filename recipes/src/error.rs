@@ -64,21 +64,51 @@ impl std::fmt::Display for Problem {
     /// In the manner of rustc: message, `file:line:column`, the line with the place underlined, help.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let line = self.place.first_line();
+        let snippet = Snippet {
+            place: self.place.to_string(),
+            line: line.number,
+            text: line.text.to_owned(),
+            before: line.before,
+            length: line.length,
+            help: self.help.clone(),
+        };
+        write!(f, "{}\n{snippet}", self.message)
+    }
+}
+
+/// A line of a text with a place in it underlined, as it stands below a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snippet {
+    /// `FILE:LINE:COLUMN`.
+    pub place: String,
+    /// The line's number, counted from 1.
+    pub line: usize,
+    /// The line.
+    pub text: String,
+    /// Characters before the place.
+    pub before: usize,
+    /// Characters of the place on this line.
+    pub length: usize,
+    /// What would be right: one line.
+    pub help: Option<String>,
+}
+
+impl std::fmt::Display for Snippet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // A long line is shown from a little before the place on.
-        let skipped = if line.before + line.length < WIDTH { 0 } else { line.before.saturating_sub(20) };
-        let shown: String = line
+        let skipped = if self.before + self.length < WIDTH { 0 } else { self.before.saturating_sub(20) };
+        let shown: String = self
             .text
             .chars()
             .skip(skipped)
             .take(WIDTH)
             .map(|c| if c.is_control() { ' ' } else { c })
             .collect();
-        let before = line.before - skipped;
-        let marks = line.length.min(WIDTH.saturating_sub(before)).max(1);
-        let number = line.number.to_string();
+        let before = self.before - skipped;
+        let marks = self.length.min(WIDTH.saturating_sub(before)).max(1);
+        let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
 
-        writeln!(f, "{}", self.message)?;
         writeln!(f, "{gutter}--> {}", self.place)?;
         writeln!(f, "{gutter} |")?;
         writeln!(f, "{number} | {}", shown.trim_end())?;

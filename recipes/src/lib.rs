@@ -33,7 +33,7 @@ mod size;
 mod value;
 mod words;
 
-pub use error::{Problem, RecipeError};
+pub use error::{Problem, RecipeError, Snippet};
 pub use load::{Loaded, Selection};
 pub use paths::{FilePattern, LocalPath};
 pub use place::{At, Place};

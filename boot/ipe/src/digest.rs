@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::parse::Errno;
+use crate::errno::Errno;
 
 /// A digest algorithm that a property can usefully name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ impl Algorithm {
 
 /// `ALGORITHM:HEX` of a property. One that was parsed may name an algorithm the kernel does not know, or have a length
 /// that fits none: the kernel takes such a one and it never matches (the linter says so).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Vec<u8>,
     bytes: Vec<u8>,

@@ -1,6 +1,9 @@
 //! The kernel's decision, rebuilt (`security/ipe/eval.c`, 7.3.4).
 
+use std::fmt;
+
 use crate::digest::Digest;
+use crate::kernel::Release;
 use crate::policy::{Action, Op, Policy, Property, Rule};
 
 /// What the kernel knows of the file at hand. All absent (the default) is a file on no verity device, or no file at all
@@ -40,6 +43,75 @@ impl Default for Providers {
     }
 }
 
+/// Where in the kernel a policy is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// `BPRM_CHECK`: `execve` of a program or a script, and of the interpreter that either names.
+    BprmCheck,
+    /// `BPRM_CREDS_FOR_EXEC`: an interpreter asks with `AT_EXECVE_CHECK` whether a file may run.
+    BprmCredsForExec,
+    /// `MMAP`: memory to execute, of a file or of none.
+    Mmap,
+    /// `MPROTECT`: memory that becomes executable.
+    Mprotect,
+    /// `KERNEL_READ`: the kernel reads a file for itself.
+    KernelRead,
+    /// `KERNEL_LOAD`: the kernel is handed bytes, and knows no file of them.
+    KernelLoad,
+}
+
+impl Hook {
+    /// All of them, in the kernel's order.
+    pub const ALL: [Self; 6] = [
+        Self::BprmCheck,
+        Self::BprmCredsForExec,
+        Self::Mmap,
+        Self::Mprotect,
+        Self::KernelRead,
+        Self::KernelLoad,
+    ];
+
+    /// As audit records name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BprmCheck => "BPRM_CHECK",
+            Self::BprmCredsForExec => "BPRM_CREDS_FOR_EXEC",
+            Self::Mmap => "MMAP",
+            Self::Mprotect => "MPROTECT",
+            Self::KernelRead => "KERNEL_READ",
+            Self::KernelLoad => "KERNEL_LOAD",
+        }
+    }
+
+    /// The hook of that exact name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.name() == name)
+    }
+
+    /// Where this operation is asked about in a kernel of this release.
+    pub fn of(op: Op, release: Release) -> &'static [Self] {
+        match op {
+            Op::Execute if release.judges_scripts() => {
+                &[Self::BprmCheck, Self::BprmCredsForExec, Self::Mmap, Self::Mprotect]
+            }
+            Op::Execute => &[Self::BprmCheck, Self::Mmap, Self::Mprotect],
+            Op::Firmware | Op::Kmodule | Op::KexecImage => &[Self::KernelRead, Self::KernelLoad],
+            Op::KexecInitramfs | Op::Policy | Op::X509Cert => &[Self::KernelRead],
+        }
+    }
+
+    /// Whether the kernel knows the file it is about.
+    pub const fn knows_the_file(self) -> bool {
+        !matches!(self, Self::KernelLoad)
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// What decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matched {
@@ -73,6 +145,17 @@ impl Policy {
         match self.op_default(op) {
             Some(action) => Verdict { action, by: Matched::OpDefault },
             None => self.evaluate_unmapped(),
+        }
+    }
+
+    /// What decided, as the policy writes it: the rule, or the default.
+    pub fn words(&self, op: Op, verdict: Verdict) -> String {
+        let action = verdict.action;
+        match verdict.by {
+            Matched::Rule(index) => self.rules.get(index).map(ToString::to_string).unwrap_or_default(),
+            Matched::OpDefault => format!("DEFAULT op={op} action={action}"),
+            Matched::GlobalDefault => format!("DEFAULT action={action}"),
+            Matched::Nothing => "no DEFAULT".to_owned(),
         }
     }
 

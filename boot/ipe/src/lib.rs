@@ -1,7 +1,8 @@
 //! IPE policies: parse, render, bind, evaluate, lint. No cryptography: signing is `graven-boot`'s.
 //!
 //! [`Policy::parse`] accepts and refuses exactly what the kernel's `security/ipe/policy_parser.c` (7.3) accepts and
-//! refuses, with the same errno; [`lint`](lint::lint) finds what the kernel takes silently but no one can have meant.
+//! refuses, with the same errno, and [`Policy::load`] what a write to `new_policy` does; [`lint`](lint::lint) finds what
+//! the kernel takes silently but no one can have meant.
 //!
 //! ```
 //! use graven_ipe::{APPLIANCE_OPS, Action, Algorithm, Digest, Facts, Op, Policy, PolicyName};
@@ -20,14 +21,18 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used))]
 
 mod digest;
+mod errno;
 mod evaluate;
+mod kernel;
 pub mod lint;
 mod parse;
 mod policy;
 mod version;
 
 pub use digest::{Algorithm, Digest, DigestError};
-pub use evaluate::{Facts, Matched, Providers, Verdict};
-pub use parse::{Errno, ParseError};
+pub use errno::Errno;
+pub use evaluate::{Facts, Hook, Matched, Providers, Verdict};
+pub use kernel::{Kernel, Release, ReleaseError};
+pub use parse::{ParseError, Span, lines};
 pub use policy::{APPLIANCE_OPS, Action, NameError, Op, Policy, PolicyName, Property, Rule};
 pub use version::{PolicyVersion, VersionError};

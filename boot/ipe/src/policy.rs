@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::digest::Digest;
+use crate::errno::Errno;
 use crate::version::PolicyVersion;
 
 /// An operation the kernel asks the policy about. The order is the kernel's.
@@ -90,7 +91,7 @@ impl fmt::Display for Action {
 }
 
 /// One condition of a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Property {
     /// `boot_verified=`: the file is on the superblock the initramfs was unpacked into.
     BootVerified(bool),
@@ -186,6 +187,17 @@ impl PolicyName {
         (1..=255).contains(&self.0.len())
             && !matches!(self.0.as_slice(), b"." | b"..")
             && self.0.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
+    }
+
+    /// What securityfs says to a folder of this name where none is yet: with a slash, `.` and `..` are EACCES, more than
+    /// 255 bytes are ENAMETOOLONG (`lookup_noperm_common` of `fs/namei.c`, `simple_lookup` of `fs/libfs.c`).
+    pub fn folder(&self) -> Result<(), Errno> {
+        match self.0.as_slice() {
+            b"" | b"." | b".." => Err(Errno::Eacces),
+            name if name.contains(&b'/') => Err(Errno::Eacces),
+            name if name.len() > 255 => Err(Errno::Enametoolong),
+            _ => Ok(()),
+        }
     }
 
     /// The name's bytes.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::parse::Errno;
+use crate::errno::Errno;
 
 /// `MAJOR.MINOR.REVISION`, each 0–65535. The kernel activates a policy only if its version is not below the active
 /// one's, and updates one only if it is above.
@@ -32,11 +32,12 @@ impl PolicyVersion {
 
     /// Reads a version as the kernel does (`+1` and `007` pass).
     pub(crate) fn from_kernel(text: &[u8]) -> Result<Self, Errno> {
-        // The kernel converts each part before it looks at their number: `1.x` is EINVAL, `1.2` is EBADMSG.
+        // Part by part: a fourth is EBADMSG whatever it is; too few are found last, so `1.x` is EINVAL and `1.2` EBADMSG.
         let mut numbers = [0u16; 3];
         let mut slots = numbers.iter_mut();
         for part in text.split(|&b| b == b'.') {
-            *slots.next().ok_or(Errno::Ebadmsg)? = kstrtou16(part)?;
+            let slot = slots.next().ok_or(Errno::Ebadmsg)?;
+            *slot = kstrtou16(part)?;
         }
         if slots.next().is_some() {
             return Err(Errno::Ebadmsg);

@@ -1,6 +1,6 @@
 //! The policy every image carries, its decisions, and what the linter says of worse ones.
 
-use graven_ipe::lint::{Code, lint};
+use graven_ipe::lint::{Against, Code, Finding, Severity, lint};
 use graven_ipe::*;
 
 fn root() -> Digest {
@@ -12,9 +12,17 @@ fn appliance() -> Policy {
     Policy::appliance(name, PolicyVersion::new(2, 4, 1), root(), &APPLIANCE_OPS)
 }
 
+/// What is found in these rules behind a DEFAULT that denies, but for notes.
 fn codes(rules: &str) -> Vec<Code> {
-    let text = format!("policy_name=p policy_version=1.0.0\nDEFAULT action=DENY\n{rules}\n");
-    lint(text.as_bytes()).into_iter().map(|f| f.code).collect()
+    found(format!("policy_name=p policy_version=1.0.0\nDEFAULT action=DENY\n{rules}\n"))
+        .into_iter()
+        .filter(|finding| finding.code != Code::NoAllow && finding.severity > Severity::Note)
+        .map(|finding| finding.code)
+        .collect()
+}
+
+fn found(text: impl AsRef<[u8]>) -> Vec<Finding> {
+    lint(text.as_ref(), &Against::default())
 }
 
 #[test]
@@ -27,7 +35,9 @@ fn the_appliance_text_is_what_was_reviewed() {
          op=FIRMWARE dmverity_roothash=sha256:{hex} action=ALLOW\n"
     );
     assert_eq!(appliance().render(), expected.as_bytes());
-    assert_eq!(lint(&appliance().render()), []);
+    let [note] = &found(expected)[..] else { panic!("one note") };
+    assert_eq!((note.code, note.severity), (Code::NoAllow, Severity::Note));
+    assert!(note.message.ends_with(": KEXEC_IMAGE, KEXEC_INITRAMFS, POLICY, X509_CERT"), "{note}");
 }
 
 #[test]
@@ -122,16 +132,113 @@ fn lint_finds_each_fault() {
     assert_eq!(codes("op=NONE action=ALLOW"), [Code::Refused]);
     assert_eq!(codes("\0"), [Code::Nul]);
     assert_eq!(codes(&"#".repeat(66_000)), [Code::TooLarge]);
-    let named = lint(b"policy_name=a/b policy_version=1.0.0\nDEFAULT action=DENY\n");
-    assert_eq!(named[0].code, Code::Name);
+    assert_eq!(found("policy_name=p=q policy_version=1.0.0\nDEFAULT action=DENY\n")[0].code, Code::Name);
+    let refused = found("policy_name=a/b policy_version=1.0.0\nDEFAULT action=DENY\n");
+    assert_eq!(refused[0].code, Code::Refused);
+    assert!(refused[0].message.contains("EACCES"), "{}", refused[0]);
 }
 
 #[test]
-fn lint_says_line_and_column() {
-    let findings = lint(
+fn each_operation_without_a_way_to_be_allowed_is_named_and_execute_first() {
+    let all = found(
+        "policy_name=p policy_version=1.0.0\nDEFAULT action=DENY\nop=KMODULE boot_verified=FALSE action=DENY",
+    );
+    let no_allow: Vec<&Finding> = all.iter().filter(|finding| finding.code == Code::NoAllow).collect();
+    assert_eq!(no_allow[0].severity, Severity::Warning);
+    assert!(no_allow[0].message.contains("EXECUTE"));
+    assert!(no_allow[1].message.contains("FIRMWARE, KMODULE, KEXEC_IMAGE"), "{}", no_allow[1]);
+    assert_eq!(all.iter().filter(|finding| finding.code == Code::Redundant).count(), 1);
+}
+
+#[test]
+fn a_rule_that_only_repeats_the_default_changes_nothing_unless_another_stands_behind_it() {
+    let redundant = |rules: &str| {
+        let text = format!("policy_name=p policy_version=1.0.0\nDEFAULT action=DENY\n{rules}\n");
+        found(text)
+            .iter()
+            .filter(|finding| finding.code == Code::Redundant)
+            .map(|f| f.at.line)
+            .collect::<Vec<_>>()
+    };
+    let deny = "op=EXECUTE fsverity_signature=TRUE action=DENY";
+    let allow = "op=EXECUTE dmverity_signature=TRUE action=ALLOW";
+    assert_eq!(redundant(&format!("{deny}\n{allow}")), [0usize; 0]);
+    assert_eq!(redundant(&format!("{allow}\n{deny}")), [4]);
+    assert_eq!(redundant(&format!("{allow}\n{deny}\nDEFAULT op=EXECUTE action=ALLOW")), [0usize; 0]);
+}
+
+#[test]
+fn a_rule_that_never_matches_hides_no_other() {
+    let never = "op=EXECUTE boot_verified=TRUE boot_verified=FALSE action=DENY";
+    let rule = "op=EXECUTE dmverity_signature=TRUE action=ALLOW";
+    assert_eq!(codes(&format!("{never}\n{never} \n{rule}")), [Code::Contradiction, Code::Contradiction]);
+}
+
+#[test]
+fn a_successor_has_the_same_name_and_a_higher_version() {
+    let older = Policy::parse(b"policy_name=p policy_version=1.2.3\nDEFAULT action=DENY\n").unwrap();
+    let found = |name: &str, version: &str| {
+        let text = format!("policy_name={name} policy_version={version}\nDEFAULT action=DENY\n");
+        let against = Against { older: Some(&older), ..Against::default() };
+        let all = lint(text.as_bytes(), &against);
+        all.into_iter().find(|finding| finding.code == Code::NoSuccessor).map(|finding| finding.message)
+    };
+    assert_eq!(found("p", "1.2.4"), None);
+    assert_eq!(found("p", "1.10.0"), None);
+    for (name, version, errno) in
+        [("p", "1.2.3", "ESTALE"), ("p", "1.1.9", "ESTALE"), ("q", "1.2.4", "EINVAL")]
+    {
+        assert!(found(name, version).is_some_and(|message| message.contains(errno)), "{name} {version}");
+    }
+}
+
+#[test]
+fn what_a_kernel_does_not_have_is_said() {
+    let text = format!(
+        "policy_name=p policy_version=1.0.0\nDEFAULT action=DENY\nop=EXECUTE fsverity_signature=TRUE action=ALLOW\n\
+         op=EXECUTE dmverity_roothash=sha256:{} action=ALLOW\n",
+        "ab".repeat(32)
+    );
+    let codes = |kernel: Kernel| {
+        let all = lint(text.as_bytes(), &Against { kernel, ..Against::default() });
+        all.into_iter().filter(|f| f.code != Code::NoAllow).map(|f| (f.code, f.at.line)).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(Kernel::default()), []);
+    let providers = Providers { fs_verity_builtin_sig: false, ..Providers::default() };
+    assert_eq!(codes(Kernel { providers, ..Kernel::default() }), [(Code::NotProvided, 3)]);
+    let release = "6.18.3".parse().unwrap();
+    assert_eq!(codes(Kernel { release, ..Kernel::default() }), [(Code::ScriptsUnasked, 1)]);
+}
+
+#[test]
+fn releases_are_read_as_uname_writes_them_and_old_ones_have_no_ipe() {
+    for (text, shown) in
+        [("7.3", "7.3"), ("7.3.4+deb13-amd64", "7.3"), ("6.12.117", "6.12"), ("7.4-rc1", "7.4")]
+    {
+        assert_eq!(text.parse::<Release>().unwrap().to_string(), shown);
+    }
+    for text in ["7", "", "7.", ".3", "7.3x", "+7.3", "seven", "7.99999999999"] {
+        assert!(matches!(text.parse::<Release>(), Err(ReleaseError::Shape(_))), "{text}");
+    }
+    assert!(matches!("6.11.9".parse::<Release>(), Err(ReleaseError::NoIpe(_))));
+}
+
+#[test]
+fn lint_says_line_column_and_length() {
+    let findings = found(
         b"policy_name=p policy_version=1.0.0\r\nDEFAULT action=DENY\r\n\
           op=EXECUTE dmverity_roothash=sha256:ab action=ALLOW\n",
     );
-    assert_eq!((findings[0].line, findings[0].column), (3, 12));
-    assert!(findings[0].to_string().starts_with("3:12: IPE-06: "), "{}", findings[0]);
+    let at = findings[1].at;
+    assert_eq!((at.line, at.column, at.length), (3, 12, 27));
+    assert!(findings[1].to_string().starts_with("3:12: IPE-06: "), "{}", findings[1]);
+    assert!(findings.iter().all(|finding| !finding.help.is_empty()));
+}
+
+#[test]
+fn the_codes_are_each_their_own_and_in_order() {
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let expected: Vec<String> = (1..=codes.len()).map(|number| format!("IPE-{number:02}")).collect();
+    assert_eq!(codes, expected);
+    assert!(Code::ALL.iter().all(|code| code.meaning().ends_with('.') && !code.name().contains(' ')));
 }

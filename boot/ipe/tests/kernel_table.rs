@@ -52,7 +52,9 @@ fn second_header_line() {
 fn version_with_two_or_four_parts() {
     assert_eq!(version_errno("1.2"), Errno::Ebadmsg);
     assert_eq!(version_errno("1.2.3.4"), Errno::Ebadmsg);
-    // Parts are converted before they are counted.
+    // A fourth is not looked at; that there are too few is found last.
+    assert_eq!(version_errno("1.2.3.65536"), Errno::Ebadmsg);
+    assert_eq!(version_errno("1.2.3.x"), Errno::Ebadmsg);
     assert_eq!(version_errno("1.x"), Errno::Einval);
 }
 
@@ -185,6 +187,22 @@ fn cr_lf_crlf_tabs_comments_and_trailing_space() {
 }
 
 #[test]
+fn names_that_securityfs_takes_no_folder_of() {
+    let errno = |name: &str| {
+        Policy::load(format!("policy_name={name} policy_version=1.0.0\nDEFAULT action=DENY\n").as_bytes())
+            .err()
+            .map(|error| error.errno)
+    };
+    for name in [".", "..", "a/b", "/", &format!("{}/", "n".repeat(300))] {
+        assert_eq!(errno(name), Some(Errno::Eacces), "{name}");
+    }
+    assert_eq!(errno(&"n".repeat(256)), Some(Errno::Enametoolong));
+    for name in ["...", "\"", "é", &"n".repeat(255)] {
+        assert_eq!(errno(name), None, "{name}");
+    }
+}
+
+#[test]
 fn missing_last_newline() {
     ok(format!("{HEADER}DEFAULT action=DENY"));
 }
@@ -192,7 +210,8 @@ fn missing_last_newline() {
 #[test]
 fn errors_say_where_and_what() {
     let error = Policy::parse(b"policy_name=p policy_version=1.0.0\n\n  op=EXEC action=ALLOW\n").unwrap_err();
-    assert_eq!((error.line, error.column), (3, 3));
+    assert_eq!((error.at.line, error.at.column, error.at.length), (3, 3, 7));
+    assert_eq!(error.help.as_deref(), Some("did you mean op=EXECUTE?"));
     assert!(error.to_string().contains("found 'op=EXEC'"), "{error}");
     assert!(error.to_string().ends_with("(the kernel answers EBADMSG)"), "{error}");
 }

@@ -1,6 +1,7 @@
 //! Whatever the text: parsing does not panic, and what was parsed renders to what parses to the same.
 
-use graven_ipe::{Facts, Op, Policy, lint};
+use graven_ipe::lint::{Against, lint};
+use graven_ipe::{Facts, Op, Policy};
 use proptest::prelude::*;
 
 /// Lines near enough to the grammar that most of the parser is reached.
@@ -39,13 +40,13 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(text in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = Policy::parse(&text);
-        let _ = lint::lint(&text);
+        let _ = lint(&text, &Against::default());
     }
 
     #[test]
     fn near_misses_never_panic_and_round_trip(lines in prop::collection::vec(line(), 0..8)) {
         let text = lines.join("\n");
-        let _ = lint::lint(text.as_bytes());
+        let _ = lint(text.as_bytes(), &Against::default());
         if let Ok(policy) = Policy::parse(text.as_bytes()) {
             prop_assert_eq!(&Policy::parse(&policy.render()).unwrap(), &policy);
         }

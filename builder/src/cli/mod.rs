@@ -6,6 +6,7 @@ mod fit;
 mod fsverity;
 mod init;
 mod keys;
+mod policy;
 mod progress;
 mod proof;
 mod provision;
@@ -102,6 +103,8 @@ enum Verb {
     Fit(fit::Arguments),
     /// Proves a single file of a signed image, and checks such proofs without the image.
     Proof(proof::Arguments),
+    /// Checks IPE policies as the kernel does.
+    Policy(policy::Arguments),
     /// Signs what a machine takes into its state on its first boot.
     Provision(provision::Arguments),
     /// Makes, checks, shows and mends dm-verity devices, as veritysetup does.
@@ -158,6 +161,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Extract(arguments) => contents::extract(&arguments),
         Verb::Fit(arguments) => fit::run(&arguments),
         Verb::Proof(arguments) => proof::run(&arguments),
+        Verb::Policy(arguments) => policy::run(&arguments),
         Verb::Provision(arguments) => provision::run(&arguments),
         Verb::Verity(arguments) => verity::run(&arguments),
         Verb::Fsverity(arguments) => fsverity::run(&arguments),
