@@ -13,7 +13,7 @@ use graven_targets::BootChain;
 
 use crate::error::{Error, Result};
 use crate::kernel::KernelFiles;
-use crate::plan::Plan;
+use crate::plan::{Parts, Plan};
 use crate::signers::Signers;
 use crate::state;
 
@@ -66,8 +66,27 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
     let recipe = &plan.recipe;
     let own = |mode| Metadata { mode, mtime: plan.source_date, ..Metadata::default() };
 
+    let (mut tree, ids) = tree(recipe, &mut plan.parts, plan.source_date)?;
+    for mount in &recipe.mounts {
+        let path = parse(&mount.target)?;
+        tree.make_directories(&path, &own(0o755))?;
+    }
+
+    state::prepare(&mut tree, recipe, plan.source_date)?;
+
+    let modules =
+        modules::closure(&plan.kernel, &kernel.builtin, &for_initramfs(recipe)).map_err(kernel_error)?;
+    carry_modules(&mut tree, recipe, &plan.kernel, &kernel, &own(0o644))?;
+    check_init(&tree, recipe)?;
+    tree.clamp_mtimes(plan.source_date);
+    Ok(Rootfs { tree, kernel, modules, accepted, ids, source_date: plan.source_date })
+}
+
+/// Packages, layers and files in one tree, configured as a whole; and the numbers that its users and groups have.
+pub(crate) fn tree(recipe: &Recipe, parts: &mut Parts, source_date: i64) -> Result<(Tree, Ids)> {
+    let own = |mode| Metadata { mode, mtime: source_date, ..Metadata::default() };
     let mut tree = Tree::new(own(0o755));
-    let packages = mem::take(&mut plan.packages);
+    let packages = mem::take(&mut parts.packages);
     let installed = packages.iter().map(Installed::of).collect::<std::result::Result<Vec<_>, _>>()?;
     deb::unpack(packages, &mut tree)?;
     if !installed.is_empty() {
@@ -75,14 +94,14 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
     }
     let settings = Settings {
         accepted: recipe.packages.accept_scripts.keys().cloned().collect(),
-        ids: mem::take(&mut plan.ids),
-        time: plan.source_date,
+        ids: parts.ids.clone(),
+        time: source_date,
     };
     let configured = graven_finish::configure(&mut tree, installed, settings)?;
-    for layer in plan.layers.drain(..) {
+    for layer in parts.layers.drain(..) {
         layer.apply(&mut tree)?;
     }
-    for (path, inode) in &plan.files {
+    for (path, inode) in &parts.files {
         if let Some(parent) = path.parent() {
             tree.make_directories(&parent, &own(0o755))?;
         }
@@ -99,20 +118,8 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
         }
     }
     merge_usr(&mut tree, &own(0o777))?;
-    let ids = configured.complete(&mut tree, &plan.people, &services(recipe))?;
-    for mount in &recipe.mounts {
-        let path = parse(&mount.target)?;
-        tree.make_directories(&path, &own(0o755))?;
-    }
-
-    state::prepare(&mut tree, recipe, plan.source_date)?;
-
-    let modules =
-        modules::closure(&plan.kernel, &kernel.builtin, &for_initramfs(recipe)).map_err(kernel_error)?;
-    carry_modules(&mut tree, recipe, &plan.kernel, &kernel, &own(0o644))?;
-    check_init(&tree, recipe)?;
-    tree.clamp_mtimes(plan.source_date);
-    Ok(Rootfs { tree, kernel, modules, accepted, ids, source_date: plan.source_date })
+    let ids = configured.complete(&mut tree, &parts.people, &services(recipe))?;
+    Ok((tree, ids))
 }
 
 /// The links of the merged /usr, where no input brings a folder of that name.

@@ -1,6 +1,7 @@
 //! The whole build, top to bottom.
 
 use graven_boot::sign::Request;
+use graven_finish::Ids;
 use graven_recipe::Profile;
 use graven_verify::manifest::Manifest;
 use graven_verity::progress::Progress;
@@ -25,7 +26,8 @@ pub enum Built {
     Pending(Vec<Request>),
 }
 
-/// Builds an image into `staging` and makes it the output.
+/// Builds an image into `staging` and makes it the output. `number` is told what numbers users and groups have, and may
+/// refuse them.
 ///
 /// # Errors
 /// Whatever cannot be made or proved; nothing lies under the output's name then.
@@ -35,11 +37,13 @@ pub fn build(
     signers: &Signers,
     whole: WholeSha256,
     staging: Staging,
+    number: &mut dyn FnMut(&Ids) -> Result<()>,
     progress: &dyn Progress,
 ) -> Result<Built> {
     refuse_mixed_keys(&plan, signers)?;
     let u_boot = firmware::inspect(&plan, Some(signers))?.map(UBoot::refuse).transpose()?;
     let rootfs = assemble(&mut plan, signers)?;
+    number(&rootfs.ids)?;
     let image = root::write(&plan.recipe, &rootfs, &staging.folder().join(DISK), progress)?;
     let (sealed, policy) = match seal(&plan.recipe, image, signers)? {
         Station::Done(done) => done,

@@ -26,16 +26,8 @@ pub struct Plan {
     pub recipe: Recipe,
     /// Seconds since 1970 that stand for "now" everywhere in the image.
     pub source_date: i64,
-    /// The packages that the root is made of, in the recipe's order.
-    pub packages: Vec<deb::Package>,
-    /// The sources that go over them, in the recipe's order; later over earlier.
-    pub layers: Vec<Layer>,
-    /// The files of `[files]`, over all layers.
-    pub files: Vec<(TreePath, Inode)>,
-    /// The recipe's users.
-    pub people: Vec<Person>,
-    /// Numbers that users and groups had in an earlier build.
-    pub ids: Ids,
+    /// What the root is made of.
+    pub parts: Parts,
     /// The kernel, its configuration and its modules.
     pub kernel: KernelFiles,
     /// systemd's EFI stub, for a UKI.
@@ -52,6 +44,21 @@ pub struct Plan {
     pub seed_certificate: Option<Vec<u8>>,
     /// Every input with its digest.
     pub inputs: Vec<Input>,
+}
+
+/// What the root is made of, but for the kernel's modules.
+#[derive(Debug)]
+pub struct Parts {
+    /// Packages, in the recipe's order.
+    pub packages: Vec<deb::Package>,
+    /// The sources that go over them, in the recipe's order; later over earlier.
+    pub layers: Vec<Layer>,
+    /// The files of `[files]`, over all layers.
+    pub files: Vec<(TreePath, Inode)>,
+    /// The recipe's users.
+    pub people: Vec<Person>,
+    /// Numbers that users and groups have by the lock.
+    pub ids: Ids,
 }
 
 /// A file of the recipe's for one of the board's blobs.
@@ -81,6 +88,8 @@ pub struct Circumstances<'a> {
     pub spool: &'a Path,
     /// What the repositories gave.
     pub provided: &'a Provided,
+    /// Numbers of users and groups, by the lock.
+    pub ids: &'a Ids,
 }
 
 /// Finds and opens all inputs of a recipe.
@@ -114,13 +123,14 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         )
     })?;
 
+    let mut inputs =
+        recipe_files.iter().map(|path| file_input("recipe", path)).collect::<Result<Vec<Input>>>()?;
+    let (parts, of_parts) = parts(&recipe, packages, archives, source_date, circumstances.ids)?;
+    inputs.extend(of_parts);
+
     let mut plan = Plan {
         source_date,
-        packages,
-        layers: Vec::new(),
-        files: Vec::new(),
-        people: Vec::new(),
-        ids: Ids::default(),
+        parts,
         kernel,
         stub,
         device_trees: Vec::new(),
@@ -128,31 +138,9 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         u_boot: None,
         state: None,
         seed_certificate: None,
-        inputs: Vec::new(),
+        inputs,
         recipe,
     };
-    for path in &recipe_files {
-        plan.inputs.push(file_input("recipe", path)?);
-    }
-    plan.inputs.extend(plan.packages.iter().map(package_input));
-    for (source, archive) in plan.recipe.sources.iter().zip(archives) {
-        let (layer, input) = match archive {
-            Some(read) => read,
-            None => folder(source, source_date)?,
-        };
-        plan.layers.push(layer.below(&TreePath::parse(source.at.as_bytes())?)?);
-        plan.inputs.push(input);
-    }
-    for (path, entry) in &plan.recipe.files {
-        let (inode, input) = file(entry, source_date)?;
-        plan.files.push((TreePath::parse(path.as_bytes())?, inode));
-        plan.inputs.extend(input);
-    }
-    for (name, user) in &plan.recipe.users {
-        let (person, inputs) = people::person(name, user)?;
-        plan.people.push(person);
-        plan.inputs.extend(inputs);
-    }
     plan.inputs.extend(plan.kernel.inputs.iter().cloned());
     plan.inputs.extend(stub_input);
     let target = &plan.recipe.target;
@@ -181,6 +169,49 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         plan.inputs.push(file_input("u-boot", &file.path)?);
     }
     Ok(plan)
+}
+
+/// What the root of a recipe is made of, without what boots it: enough to number its users.
+///
+/// # Errors
+/// As for [`resolve`].
+pub(crate) fn root_parts(recipe: &Recipe, provided: &Provided, ids: &Ids, spool: &Path) -> Result<Parts> {
+    let spool = Spool::new(spool).map_err(|error| Error::io(spool, error))?;
+    let packages = packages(recipe, provided, &spool)?;
+    let archives = archives(recipe, &spool)?;
+    let source_date = provided.source_date.unwrap_or_default();
+    parts(recipe, packages, archives, source_date, ids).map(|(parts, _)| parts)
+}
+
+fn parts(
+    recipe: &Recipe,
+    packages: Vec<deb::Package>,
+    archives: Vec<Option<(Layer, Input)>>,
+    source_date: i64,
+    ids: &Ids,
+) -> Result<(Parts, Vec<Input>)> {
+    let mut inputs: Vec<Input> = packages.iter().map(package_input).collect();
+    let mut parts =
+        Parts { packages, layers: Vec::new(), files: Vec::new(), people: Vec::new(), ids: ids.clone() };
+    for (source, archive) in recipe.sources.iter().zip(archives) {
+        let (layer, input) = match archive {
+            Some(read) => read,
+            None => folder(source, source_date)?,
+        };
+        parts.layers.push(layer.below(&TreePath::parse(source.at.as_bytes())?)?);
+        inputs.push(input);
+    }
+    for (path, entry) in &recipe.files {
+        let (inode, input) = file(entry, source_date)?;
+        parts.files.push((TreePath::parse(path.as_bytes())?, inode));
+        inputs.extend(input);
+    }
+    for (name, user) in &recipe.users {
+        let (person, keys) = people::person(name, user)?;
+        parts.people.push(person);
+        inputs.extend(keys);
+    }
+    Ok((parts, inputs))
 }
 
 /// What a board file may say and no image can be made for yet. [`resolve`] refuses it as well; this is for who has

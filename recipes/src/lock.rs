@@ -29,6 +29,12 @@ pub struct Lock {
     /// stage0 by architecture, which becomes part of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stage0: BTreeMap<String, Digest>,
+    /// Numbers that users were given, by name. A name that is gone keeps its own: files in a machine's state may have it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, u32>,
+    /// Numbers that groups were given, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, u32>,
     /// The repositories, as they were when they were last asked.
     #[serde(default, rename = "repository", skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<LockedRepository>,
@@ -106,6 +112,9 @@ pub struct Asked {
     /// `packages.install`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub install: Vec<String>,
+    /// The packages of `packages.local`, one each, with what they need and what they cannot be with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<String>,
     /// `packages.remove`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
@@ -176,6 +185,8 @@ impl Lock {
             graven: graven.to_owned(),
             source_date: None,
             stage0: BTreeMap::new(),
+            users: BTreeMap::new(),
+            groups: BTreeMap::new(),
             repositories: Vec::new(),
             inputs: Vec::new(),
             sets: Vec::new(),

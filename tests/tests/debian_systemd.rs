@@ -83,8 +83,12 @@ fn the_image_holds_exactly_the_tree_that_went_in() {
     let loaded = Recipe::load(&recipe(), &selection).unwrap();
     let spool = image::folder();
     let provided = graven::supply::fetch::Provided::default();
-    let circumstances =
-        graven::plan::Circumstances { source_date_epoch: None, spool: spool.path(), provided: &provided };
+    let circumstances = graven::plan::Circumstances {
+        source_date_epoch: None,
+        spool: spool.path(),
+        provided: &provided,
+        ids: &graven_finish::Ids::default(),
+    };
     let mut plan = graven::plan::resolve(loaded, circumstances).unwrap();
     let signers = graven::signers::Signers::uefi(image::keys(), None).unwrap();
     let wanted = graven::assemble::assemble(&mut plan, &signers).unwrap().tree;

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use graven_sources::debian::{Architecture, Index, Origin, Request, Universe, Wanted, solve};
 use graven_tests::inputs::cache;
@@ -29,7 +30,10 @@ impl Apt {
             .unwrap_or_else(|error| panic!("{}: {error}: run tests/setup.sh", sources.display()));
         let trixie: Vec<&str> = text.lines().filter(|line| line.contains(" trixie ")).collect();
         std::fs::write(folder.path().join("sources.list"), trixie.join("\n") + "\n").unwrap();
-        Self(folder)
+        let apt = Self(folder);
+        // The first call makes apt's own form of the index, for all others.
+        assert_eq!(apt.install([]), Some(BTreeSet::new()));
+        apt
     }
 
     /// `name=version` of what it would install; `None` where it refuses.
@@ -45,6 +49,13 @@ impl Apt {
                 &option("Dir::State::status", &state.join("status")),
                 "-o",
                 &option("Dir::Cache", own),
+            ])
+            // Containers' apt is told to keep none.
+            .args([
+                "-o",
+                "Dir::Cache::pkgcache=pkgcache.bin",
+                "-o",
+                "Dir::Cache::srcpkgcache=srcpkgcache.bin",
             ])
             .args(["-o", "APT::Architecture=amd64", "-o", "APT::Architectures=amd64"])
             // Essential packages come in only when they are asked for, as with us.
@@ -111,6 +122,52 @@ fn sets(text: &str) -> Vec<Vec<String>> {
     sets
 }
 
+/// How the two answers to one set compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Comparison {
+    Same,
+    /// No set of packages does it, both say.
+    Refused,
+    /// Another choice among alternatives; apt finds ours whole and lean.
+    Otherwise,
+    /// apt found none by itself, and finds ours whole when it is told.
+    AptGaveUp,
+}
+
+fn compare(set: &[String], universe: &Universe, apt: &Apt) -> Comparison {
+    let install =
+        set.iter().map(|name| Request { name: name.clone(), architecture: None, version: None, suite: None });
+    let ours = solve(universe, &Wanted { install: install.collect(), ..Wanted::default() });
+    let theirs = apt.install(set.iter().map(String::as_str));
+    let ours: BTreeSet<String> = match ours {
+        Ok(all) => all.iter().map(|one| format!("{}={}", one.record.name, one.record.version)).collect(),
+        Err(error) => {
+            assert!(error.is_usage(), "{set:?}: {error}");
+            assert_eq!(theirs, None, "{set:?}: apt finds a set, we say: {error}");
+            return Comparison::Refused;
+        }
+    };
+    if theirs.as_ref() == Some(&ours) {
+        return Comparison::Same;
+    }
+    let whole = apt.install(ours.iter().map(String::as_str));
+    assert_eq!(whole.as_ref(), Some(&ours), "{set:?}: apt does not find our set whole");
+    let Some(theirs) = theirs else { return Comparison::AptGaveUp };
+    for extra in ours.difference(&theirs) {
+        let rest = ours.iter().filter(|one| *one != extra).map(String::as_str);
+        let lean = apt.install(rest).is_none_or(|completed| completed.len() >= ours.len());
+        assert!(lean, "{set:?}: {extra} is not needed");
+    }
+    let names = |all: BTreeSet<&String>| all.into_iter().cloned().collect::<Vec<_>>().join(" ");
+    println!(
+        "{}: ours {}; apt's {}",
+        set.join(" "),
+        names(ours.difference(&theirs).collect()),
+        names(theirs.difference(&ours).collect())
+    );
+    Comparison::Otherwise
+}
+
 #[test]
 fn random_sets_of_packages_have_the_closure_that_apt_gives_them() {
     let text = packages();
@@ -121,49 +178,28 @@ fn random_sets_of_packages_have_the_closure_that_apt_gives_them() {
     universe.add(origin, amd64, Index::parse(text.into_bytes()).unwrap());
     let apt = Apt::new();
 
-    let (mut same, mut refused, mut apt_gave_up, mut otherwise) = (0, 0, 0, 0);
-    for set in &sets {
-        let install = set.iter().map(|name| Request {
-            name: name.clone(),
-            architecture: None,
-            version: None,
-            suite: None,
-        });
-        let ours = solve(&universe, &Wanted { install: install.collect(), ..Wanted::default() });
-        let theirs = apt.install(set.iter().map(String::as_str));
-        let ours: BTreeSet<String> = match ours {
-            Ok(all) => all.iter().map(|one| format!("{}={}", one.record.name, one.record.version)).collect(),
-            Err(error) => {
-                assert!(error.is_usage(), "{set:?}: {error}");
-                assert_eq!(theirs, None, "{set:?}: apt finds a set, we say: {error}");
-                refused += 1;
-                continue;
-            }
-        };
-        if theirs.as_ref() == Some(&ours) {
-            same += 1;
-            continue;
+    let next = AtomicUsize::new(0);
+    let compare_some = || {
+        let sets = std::iter::from_fn(|| sets.get(next.fetch_add(1, Ordering::Relaxed)));
+        sets.map(|set| compare(set, &universe, &apt)).collect::<Vec<_>>()
+    };
+    let mut all = Vec::new();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(compare_some)).collect();
+        for thread in threads {
+            all.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         }
-        let whole = apt.install(ours.iter().map(String::as_str));
-        assert_eq!(whole.as_ref(), Some(&ours), "{set:?}: apt does not find our set whole");
-        match theirs {
-            None => apt_gave_up += 1,
-            Some(theirs) => {
-                for extra in ours.difference(&theirs).take(5) {
-                    let rest = ours.iter().filter(|one| *one != extra).map(String::as_str);
-                    let completed = apt.install(rest);
-                    let lean = completed.as_ref().is_none_or(|completed| completed.len() >= ours.len());
-                    assert!(lean, "{set:?}: {extra} is not needed");
-                }
-                otherwise += 1;
-            }
-        }
-    }
+    });
+    let count = |wanted| all.iter().filter(|found| **found == wanted).count();
+    let (same, refused) = (count(Comparison::Same), count(Comparison::Refused));
     println!(
-        "{} sets: {same} the same, {refused} refused by both, {otherwise} with another choice that apt finds whole and lean, \
-         {apt_gave_up} that apt had given up and finds whole when it is told them",
-        sets.len()
+        "{} sets: {same} the same, {refused} refused by both, {} with another choice that apt finds whole and lean, \
+         {} that apt had given up and finds whole when it is told them",
+        all.len(),
+        count(Comparison::Otherwise),
+        count(Comparison::AptGaveUp)
     );
-    assert!(same * 2 > sets.len(), "most are the same: {same} of {}", sets.len());
+    assert_eq!(all.len() as u64, SETS);
+    assert!(same * 2 > all.len(), "most are the same: {same} of {}", all.len());
     assert!(refused > 0, "some cannot be");
 }

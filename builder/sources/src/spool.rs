@@ -36,6 +36,12 @@ impl Spool {
         Ok(Self { file: Arc::new(file), next: AtomicU64::new(0), folder: folder.to_path_buf() })
     }
 
+    /// A spool in memory, for what is known to be small.
+    pub(crate) fn in_memory() -> io::Result<Self> {
+        let file = rustix::fs::memfd_create("graven-spool", rustix::fs::MemfdFlags::CLOEXEC)?;
+        Ok(Self { file: Arc::new(file.into()), next: AtomicU64::new(0), folder: PathBuf::new() })
+    }
+
     /// The folder it was made in.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -7,13 +7,13 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::Sha256;
-use crate::network::{Meter, Network, NetworkError, NetworkProblem};
+use crate::network::{Meter, Network, NetworkError, NetworkProblem, digest};
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -57,6 +57,35 @@ impl Store {
         }
         fs::remove_file(&path)?;
         Ok(None)
+    }
+
+    /// The bytes, where the store has them and they are still what they were; else what is there is taken away.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn read(&self, sha256: &Sha256) -> io::Result<Option<Vec<u8>>> {
+        let path = self.path(sha256);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if digest(&bytes) == *sha256 {
+            return Ok(Some(bytes));
+        }
+        fs::remove_file(&path)?;
+        Ok(None)
+    }
+
+    /// Takes in bytes whose digest the caller has seen to be this.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub fn keep(&self, sha256: &Sha256, bytes: &[u8]) -> io::Result<PathBuf> {
+        let (path, mut partial) = self.partial(sha256)?;
+        partial.set_len(0)?;
+        partial.write_all(bytes)?;
+        self.adopt(&partial, &path, sha256)
     }
 
     /// The file, from the address where the store has it not. Two processes that want the same file wait for each other.

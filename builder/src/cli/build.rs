@@ -13,9 +13,10 @@ use graven::plan::{Circumstances, Plan, refuse_unbuildable, resolve};
 use graven::signers::Signers;
 use graven::stage0;
 use graven::supply::fetch::provide;
-use graven::supply::lock::Keep;
+use graven::supply::lock::{Keep, Locked};
 use graven_boot::keys;
 use graven_boot::sign::{Request, ToSign};
+use graven_finish::Ids;
 use graven_recipe::{Profile, Recipe, Selection};
 use graven_targets::BootChain;
 
@@ -107,14 +108,17 @@ impl Choice {
     }
 
     /// Reads the recipe for one target, locks and fetches what it takes from repositories, and opens its inputs.
-    fn plan(&self, target: &str, spool: &Path, keep: Keep) -> Result<Plan, Failure> {
+    fn plan(&self, target: &str, spool: &Path, keep: Keep) -> Result<(Plan, Locked), Failure> {
         let loaded = Recipe::load(&self.recipe, &self.selection(Some(target))).map_err(Error::from)?;
         let locked = self.supply.lock(&self.recipe, &loaded.recipe, keep)?;
         let provided = self.supply.with(|supplies| provide(&loaded.recipe, &locked, supplies))?;
-        Ok(resolve(
-            loaded,
-            Circumstances { source_date_epoch: source_date_epoch()?, spool, provided: &provided },
-        )?)
+        let circumstances = Circumstances {
+            source_date_epoch: source_date_epoch()?,
+            spool,
+            provided: &provided,
+            ids: &locked.ids(),
+        };
+        Ok((resolve(loaded, circumstances)?, locked))
     }
 
     fn in_pool<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
@@ -177,9 +181,11 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
     let signers = Signers::of(chain, &keys, Some(arguments.answers.as_deref().unwrap_or(&pending)))
         .map_err(Error::from)?;
     let staging = Staging::open(&out).map_err(Error::from)?;
-    let plan = arguments.choice.plan(target, staging.folder(), Keep::OnDisk)?;
+    let (plan, mut locked) = arguments.choice.plan(target, staging.folder(), Keep::OnDisk)?;
+    let mut number = |ids: &Ids| locked.number(ids, &|line| eprintln!("graven: {line}"));
     let whole = if arguments.sha256 { WholeSha256::Yes } else { WholeSha256::No };
-    match build(plan, &stage0, &signers, whole, staging, &Bar::bytes("writing the root"))? {
+    let bar = Bar::bytes("writing the root");
+    match build(plan, &stage0, &signers, whole, staging, &mut number, &bar)? {
         Built::Pending(requests) => ask(&pending, requests),
         Built::Image(manifest) => {
             let disk = out.join(DISK);
@@ -255,7 +261,8 @@ fn development_keys(out: &Path) -> Result<PathBuf, Failure> {
 pub(crate) fn plan(arguments: &PlanArguments) -> Outcome {
     let spool = std::env::temp_dir();
     for target in arguments.choice.targets()? {
-        let plan = arguments.choice.in_pool(|| arguments.choice.plan(&target, &spool, Keep::InMemory))??;
+        let (plan, _) =
+            arguments.choice.in_pool(|| arguments.choice.plan(&target, &spool, Keep::InMemory))??;
         print(&show(&plan, arguments.json)?)?;
     }
     Ok(Status::Good)

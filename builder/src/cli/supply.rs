@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::anyhow;
 use graven::error::Error;
 use graven::supply::fetch::provide;
-use graven::supply::lock::{Change, Keep, Locked, obtain};
+use graven::supply::lock::{Change, Keep, Locked, number_all, obtain};
 use graven::supply::{Host, Supplies};
 use graven_recipe::{Profile, Recipe, Selection};
 use graven_sources::debian::apt_sources;
@@ -41,7 +41,7 @@ pub(crate) struct LockArguments {
     recipe: PathBuf,
     /// Move this package on to the newest version, and others only where it needs them to; without a name, everything.
     #[arg(long, value_name = "PACKAGE", num_args = 0..=1)]
-    update: Option<Vec<Option<String>>>,
+    update: Option<Vec<String>>,
     #[command(flatten)]
     supply: SupplyArguments,
 }
@@ -106,8 +106,8 @@ pub(crate) fn lock(arguments: &LockArguments) -> Outcome {
                 "--update changes the lock, --locked forbids it: leave one out"
             )));
         }
-        Some(names) if names.iter().any(Option::is_none) => Change::Everything,
-        Some(names) => Change::Packages(names.iter().flatten().cloned().collect()),
+        Some(names) if names.is_empty() => Change::Everything,
+        Some(names) => Change::Packages(names.clone()),
     };
     arguments.supply.with(|supplies| {
         // Asked for by name, it is written whether the recipe needs one or not.
@@ -117,7 +117,11 @@ pub(crate) fn lock(arguments: &LockArguments) -> Outcome {
             }
             change => change,
         };
-        obtain(&arguments.recipe, None, &change, Keep::OnDisk, supplies)
+        let mut locked = obtain(&arguments.recipe, None, &change, Keep::OnDisk, supplies)?;
+        if change == Change::Nothing {
+            return Ok(());
+        }
+        number_all(&arguments.recipe, &mut locked, &std::env::temp_dir(), supplies)
     })?;
     Ok(Status::Good)
 }
@@ -127,7 +131,7 @@ pub(crate) fn fetch(arguments: &FetchArguments) -> Outcome {
         SupplyArguments { locked: arguments.locked, offline: false, store: Some(arguments.to.clone()) };
     let mut count = std::collections::BTreeSet::new();
     supply.with(|supplies| {
-        let locked = obtain(&arguments.recipe, None, &supply.change(), Keep::OnDisk, supplies)?;
+        let mut locked = obtain(&arguments.recipe, None, &supply.change(), Keep::OnDisk, supplies)?;
         for target in Recipe::targets_of(&arguments.recipe)? {
             for profile in Profile::ALL {
                 let selection =
@@ -139,7 +143,7 @@ pub(crate) fn fetch(arguments: &FetchArguments) -> Outcome {
                 );
             }
         }
-        Ok(())
+        number_all(&arguments.recipe, &mut locked, &std::env::temp_dir(), supplies)
     })?;
     print(&format!("{} packages are in {}\n", count.len(), arguments.to.display()))?;
     Ok(Status::Good)

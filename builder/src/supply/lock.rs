@@ -3,15 +3,20 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use graven_finish::Ids;
 use graven_recipe::lock::{Asked, Digest, Lock, LockedInput, LockedPackage, LockedSet};
 use graven_recipe::{KernelSource, Profile, Recipe, Selection, SourceKind, Stub};
 use graven_sources::debian::Pin;
 use graven_targets::{Arch, BootChain};
 
+use super::fetch::provide;
+use super::local::{self, Local};
 use super::repositories::{Answer, Repositories};
 use super::{Supplies, mirror, shown};
+use crate::assemble::tree;
 use crate::error::{Error, Result};
 use crate::inputs::{digest_of, matching};
+use crate::plan::root_parts;
 use crate::stage0;
 
 /// What may change.
@@ -37,32 +42,93 @@ pub enum Keep {
 }
 
 /// The lock of a recipe, or that it needs none.
-#[derive(Debug, Default)]
-pub struct Locked(Option<Lock>);
+#[derive(Debug)]
+pub struct Locked {
+    path: PathBuf,
+    lock: Option<Lock>,
+    /// Whether it may change, and where to.
+    keep: Option<Keep>,
+}
 
 impl Locked {
     /// The lock.
     #[must_use]
     pub fn lock(&self) -> Option<&Lock> {
-        self.0.as_ref()
+        self.lock.as_ref()
     }
 
     /// The time that it states.
     #[must_use]
     pub fn source_date(&self) -> Option<i64> {
-        self.0.as_ref()?.source_date
+        self.lock.as_ref()?.source_date
+    }
+
+    /// Numbers that users and groups have.
+    #[must_use]
+    pub fn ids(&self) -> Ids {
+        let lock = self.lock.as_ref();
+        lock.map_or_else(Ids::default, |lock| Ids { users: lock.users.clone(), groups: lock.groups.clone() })
+    }
+
+    /// Writes down the numbers that users and groups were given, so that nobody who comes later changes them. Without a
+    /// lock they are nobody's.
+    ///
+    /// # Errors
+    /// Numbers that the lock does not have, where it may not change; a lock that cannot be written.
+    pub fn number(&mut self, ids: &Ids, say: &dyn Fn(&str)) -> Result<()> {
+        let Some(old) = &self.lock else { return Ok(()) };
+        let mut lock = old.clone();
+        lock.users.extend(ids.users.clone());
+        lock.groups.extend(ids.groups.clone());
+        if lock == *old {
+            return Ok(());
+        }
+        match self.keep {
+            None => {
+                let problem = differences(old, &lock).join("; ");
+                return Err(Error::Locked { path: self.path.clone(), problem });
+            }
+            Some(Keep::OnDisk) => {
+                write(&self.path, &lock)?;
+                tell(&self.path, Some(old), &lock, say);
+            }
+            Some(Keep::InMemory) => {}
+        }
+        self.lock = Some(lock);
+        Ok(())
     }
 
     /// What a recipe gets; `None` where it asks for nothing.
     pub(super) fn set_of(&self, recipe: &Recipe) -> Result<Option<&LockedSet>> {
-        let asked = asked(recipe);
+        let asked = asked(recipe)?;
         if !asks(&asked) {
             return Ok(None);
         }
-        let set = self.0.as_ref().and_then(|lock| lock.sets.iter().find(|set| set.asked == asked));
+        let set = self.lock.as_ref().and_then(|lock| lock.sets.iter().find(|set| set.asked == asked));
         set.map(Some)
             .ok_or_else(|| Error::Limit("the lock does not fit the recipe; run `graven lock`".to_owned()))
     }
+}
+
+/// Numbers the users and groups of all targets and profiles, as their builds would.
+///
+/// # Errors
+/// What keeps a root from being made: packages that do not come, scripts that are not understood, inputs that are missing.
+pub fn number_all(recipe: &Path, locked: &mut Locked, spool: &Path, supplies: &Supplies<'_>) -> Result<()> {
+    if locked.lock.is_none() {
+        return Ok(());
+    }
+    for Reading { whom, recipe, asked } in readings(recipe)? {
+        if asked.is_none() {
+            continue;
+        }
+        let provided = provide(&recipe, locked, supplies)?;
+        let numbered = root_parts(&recipe, &provided, &locked.ids(), spool)
+            .and_then(|mut parts| tree(&recipe, &mut parts, provided.source_date.unwrap_or_default()));
+        let (_, ids) = numbered.map_err(|error| error.for_target(&whom))?;
+        locked.number(&ids, supplies.say)?;
+    }
+    Ok(())
 }
 
 /// A recipe for one target and profile.
@@ -70,7 +136,8 @@ struct Reading {
     /// `TARGET/PROFILE`.
     whom: String,
     recipe: Recipe,
-    asked: Asked,
+    /// None where its local packages cannot be read.
+    asked: Option<Asked>,
 }
 
 /// The lock that a recipe is built by; none where there is none and what is wanted needs none. `wanted` is the recipe as it
@@ -89,20 +156,23 @@ pub fn obtain(
 ) -> Result<Locked> {
     let path = Lock::path_for(recipe);
     let old = Lock::read(&path)?;
+    let none = |path| Ok(Locked { path, lock: None, keep: None });
     let explicit = matches!(change, Change::Packages(_) | Change::Everything);
     // The other targets and profiles are not even read: they may lack what only they need.
-    if old.is_none() && !explicit && wanted.is_some_and(|recipe| !asks(&asked(recipe))) {
-        return Ok(Locked(None));
+    if let Some(recipe) = wanted.filter(|_| old.is_none() && !explicit)
+        && !asks(&asked(recipe)?)
+    {
+        return none(path);
     }
     let readings = readings(recipe)?;
     if old.is_none() && !explicit {
-        let needed = readings.iter().any(|reading| asks(&reading.asked));
+        let needed = readings.iter().any(|reading| reading.asked.as_ref().is_none_or(asks));
         if *change == Change::Nothing && needed {
             let problem = "there is no lock: run `graven lock` and commit what it writes".to_owned();
             return Err(Error::Locked { path, problem });
         }
         if !needed && wanted.is_none() {
-            return Ok(Locked(None));
+            return none(path);
         }
     }
     let mut lock = renewed(recipe, &readings, old.as_ref(), change, supplies)?;
@@ -113,26 +183,29 @@ pub fn obtain(
         }
         if keep == Keep::OnDisk {
             write(&path, &lock)?;
-            tell(&path, old.as_ref(), &lock, supplies);
+            tell(&path, old.as_ref(), &lock, supplies.say);
         }
     }
-    if let Some(recipe) = wanted {
-        for_this_run(recipe, &mut lock, change, &path, supplies)?;
+    let mut keep = (*change != Change::Nothing).then_some(keep);
+    if let Some(recipe) = wanted
+        && for_this_run(recipe, &mut lock, change, &path, supplies)?
+    {
+        keep = Some(Keep::InMemory);
     }
-    Ok(Locked(Some(lock)))
+    Ok(Locked { path, lock: Some(lock), keep })
 }
 
-/// Adds to a lock in memory what an overridden recipe asks beyond it.
+/// Adds to a lock in memory what an overridden recipe asks beyond it; whether that is anything.
 fn for_this_run(
     recipe: &Recipe,
     lock: &mut Lock,
     change: &Change,
     path: &Path,
     supplies: &Supplies<'_>,
-) -> Result<()> {
-    let asked = asked(recipe);
+) -> Result<bool> {
+    let asked = asked(recipe)?;
     if !asks(&asked) || lock.sets.iter().any(|set| set.asked == asked) {
-        return Ok(());
+        return Ok(false);
     }
     if *change == Change::Nothing {
         let problem = "--set asks for other packages than it has".to_owned();
@@ -142,12 +215,12 @@ fn for_this_run(
     let mut repositories = Repositories::new(supplies, Some(&before));
     let pins = pins(Some(&before), &asked, &[]);
     let answer = repositories.answer(recipe, &asked, &pins)?;
-    add(lock, vec![format!("{}/--set", recipe.target.name)], asked, answer);
+    add(lock, &format!("{}/--set", recipe.target.name), &asked, answer);
     for repository in repositories.locked() {
         lock.repositories.retain(|known| known.name != repository.name);
         lock.repositories.push(repository);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The recipe for each of its targets and profiles.
@@ -157,7 +230,8 @@ fn readings(path: &Path) -> Result<Vec<Reading>> {
         for profile in Profile::ALL {
             let selection = Selection { target: Some(target.clone()), profile: *profile, sets: Vec::new() };
             let recipe = Recipe::load(path, &selection)?.recipe;
-            let asked = asked(&recipe);
+            // Packages of this machine that only another target needs may not be there yet.
+            let asked = asked(&recipe).ok();
             all.push(Reading { whom: format!("{target}/{profile}"), recipe, asked });
         }
     }
@@ -165,12 +239,13 @@ fn readings(path: &Path) -> Result<Vec<Reading>> {
 }
 
 /// What a recipe asks the repositories for.
-fn asked(recipe: &Recipe) -> Asked {
+fn asked(recipe: &Recipe) -> Result<Asked> {
     let packages = &recipe.packages;
     let is_uki = recipe.target.boot_chain == BootChain::Uki;
     let mut asked = Asked {
         architecture: recipe.target.arch.debian().to_owned(),
         install: packages.install.iter().map(|one| one.value.to_string()).collect(),
+        local: local::of(recipe)?.iter().map(Local::describe).collect(),
         remove: packages.remove.iter().map(|name| name.value.clone()).collect(),
         essential: packages.essential,
         kernel: match &recipe.kernel.source {
@@ -186,11 +261,15 @@ fn asked(recipe: &Recipe) -> Asked {
     if asks(&asked) {
         asked.repositories = packages.repositories.iter().map(mirror::describe).collect();
     }
-    asked
+    Ok(asked)
 }
 
 fn asks(asked: &Asked) -> bool {
-    !asked.install.is_empty() || asked.essential || asked.kernel.is_some() || asked.stub.is_some()
+    !asked.install.is_empty()
+        || !asked.local.is_empty()
+        || asked.essential
+        || asked.kernel.is_some()
+        || asked.stub.is_some()
 }
 
 /// The lock that fits the recipe, with as much of the old one as `change` lets stand.
@@ -202,6 +281,10 @@ fn renewed(
     supplies: &Supplies<'_>,
 ) -> Result<Lock> {
     let mut lock = Lock::new(env!("CARGO_PKG_VERSION"));
+    if let Some(old) = old {
+        // Whatever moves: machines in the field have files with these numbers.
+        (lock.users, lock.groups) = (old.users.clone(), old.groups.clone());
+    }
     let moved: &[String] = match change {
         Change::Packages(names) => names,
         _ => &[],
@@ -217,29 +300,35 @@ fn renewed(
     }
     let before = if *change == Change::Everything { None } else { old };
     let mut repositories = Repositories::new(supplies, old);
-    for reading in readings {
-        if !asks(&reading.asked) {
+    for Reading { whom, recipe, asked } in readings {
+        let was = old.and_then(|lock| Some((lock, lock.set(whom)?)));
+        let Some(asked) = asked else {
+            // What it asks cannot be told, so that it stays as it was.
+            if let Some((old, set)) = was {
+                add(&mut lock, whom, &set.asked, kept(old, set));
+            }
+            continue;
+        };
+        if !asks(asked) {
             continue;
         }
-        if let Some(set) = lock.sets.iter_mut().find(|set| set.asked == reading.asked) {
-            set.whom.push(reading.whom.clone());
+        if let Some(set) = lock.sets.iter_mut().find(|set| set.asked == *asked) {
+            set.whom.push(whom.clone());
             continue;
         }
-        let whom = vec![reading.whom.clone()];
-        let same =
-            before.and_then(|lock| Some((lock, lock.sets.iter().find(|set| set.asked == reading.asked)?)));
+        let same = before.and_then(|lock| Some((lock, lock.sets.iter().find(|set| set.asked == *asked)?)));
         match same.filter(|(before, set)| !has_any(before, set, moved)) {
-            Some((before, set)) => add(&mut lock, whom, reading.asked.clone(), kept(before, set)),
+            Some((before, set)) => add(&mut lock, whom, asked, kept(before, set)),
             None if *change == Change::Nothing => {
-                let was = old.and_then(|lock| lock.set(&reading.whom)).map(|set| &set.asked);
-                let problem = format!("for {}: {}", reading.whom, asked_differently(was, &reading.asked));
+                let was = was.map(|(_, set)| &set.asked);
+                let problem = format!("for {whom}: {}", asked_differently(was, asked));
                 return Err(Error::Locked { path: Lock::path_for(path), problem });
             }
             None => {
-                let pins = pins(before, &reading.asked, moved);
-                let answer = repositories.answer(&reading.recipe, &reading.asked, &pins);
-                let answer = answer.map_err(|error| error.for_target(&reading.whom))?;
-                add(&mut lock, whom, reading.asked.clone(), answer);
+                let pins = pins(before, asked, moved);
+                let answer = repositories.answer(recipe, asked, &pins);
+                let answer = answer.map_err(|error| error.for_target(whom))?;
+                add(&mut lock, whom, asked, answer);
             }
         }
     }
@@ -277,11 +366,11 @@ fn kept(lock: &Lock, set: &LockedSet) -> Answer {
     }
 }
 
-fn add(lock: &mut Lock, whom: Vec<String>, asked: Asked, answer: Answer) {
+fn add(lock: &mut Lock, whom: &str, asked: &Asked, answer: Answer) {
     let ids = |packages: &[LockedPackage]| packages.iter().map(LockedPackage::id).collect();
     lock.sets.push(LockedSet {
-        whom,
-        asked,
+        whom: vec![whom.to_owned()],
+        asked: asked.clone(),
         root: ids(&answer.root),
         kernel: ids(&answer.kernel),
         stub: answer.stub.as_ref().map(LockedPackage::id),
@@ -359,12 +448,12 @@ fn write(path: &Path, lock: &Lock) -> Result<()> {
 }
 
 /// Says what became of the lock.
-fn tell(path: &Path, old: Option<&Lock>, new: &Lock, supplies: &Supplies<'_>) {
+fn tell(path: &Path, old: Option<&Lock>, new: &Lock, say: &dyn Fn(&str)) {
     match old {
-        None => (supplies.say)(&format!("{}: written, {} packages", path.display(), new.packages.len())),
+        None => say(&format!("{}: written, {} packages", path.display(), new.packages.len())),
         Some(old) => {
             for difference in differences(old, new) {
-                (supplies.say)(&format!("{}: {difference}", path.display()));
+                say(&format!("{}: {difference}", path.display()));
             }
         }
     }
@@ -392,6 +481,14 @@ fn differences(old: &Lock, new: &Lock) -> Vec<String> {
     }
     for was in old.inputs.iter().filter(|was| !new.inputs.iter().any(|input| input.path == was.path)) {
         lines.push(format!("{} is no longer there", was.path));
+    }
+    for (kind, was, is) in [("user", &old.users, &new.users), ("group", &old.groups, &new.groups)] {
+        for (name, id) in is.iter().filter(|(name, id)| was.get(*name) != Some(*id)) {
+            lines.push(match was.get(name) {
+                Some(before) => format!("{kind} {name} {before} → {id}"),
+                None => format!("{kind} {name} {id} is new"),
+            });
+        }
     }
     let versions = |lock: &Lock, package: &LockedPackage| -> Vec<String> {
         let same = lock
@@ -425,6 +522,7 @@ fn asked_differently(was: Option<&Asked>, is: &Asked) -> String {
     let mut words = Vec::new();
     let lists = [
         ("packages.install", &was.install, &is.install),
+        ("packages.local", &was.local, &is.local),
         ("packages.remove", &was.remove, &is.remove),
         ("packages.repo", &was.repositories, &is.repositories),
     ];

@@ -4,6 +4,7 @@
 //! its mirror, its keyring, its clock, its network — is in [`Supplies`], which the command line fills.
 
 pub mod fetch;
+mod local;
 pub mod lock;
 mod mirror;
 mod repositories;

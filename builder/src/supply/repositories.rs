@@ -8,7 +8,7 @@ use graven_sources::debian::{
     self, Architecture, Choice, Keyring, Opened, Origin, Pin, Request, Universe, Wanted,
 };
 
-use super::{Supplies, mirror};
+use super::{Supplies, local, mirror};
 use crate::error::{Error, Result};
 
 /// The answer to what a recipe asks.
@@ -46,7 +46,7 @@ impl<'a> Repositories<'a> {
 
     /// Resolves what a recipe asks for; `pins` are kept where they can be.
     pub(super) fn answer(&mut self, recipe: &Recipe, asked: &Asked, pins: &[Pin]) -> Result<Answer> {
-        let universe = self.universe(recipe, asked)?;
+        let mut universe = self.universe(recipe, asked)?;
         let names: Vec<String> = recipe.packages.repositories.iter().map(mirror::name).collect();
         let locked = |choice: Choice| {
             let record = choice.record;
@@ -64,7 +64,19 @@ impl<'a> Repositories<'a> {
             }
         };
         let mut answer = Answer::default();
-        let install = recipe.packages.install.iter().map(|one| request(one)).collect::<Result<Vec<_>>>()?;
+        if let graven_recipe::KernelSource::Package(package) = &recipe.kernel.source {
+            answer.kernel =
+                debian::kernel(&universe, &request(package)?, pins)?.into_iter().map(&locked).collect();
+        }
+        if asked.stub.is_some()
+            && let Some(graven_recipe::Stub::Package(package)) = &recipe.boot.stub
+        {
+            answer.stub = Some(locked(debian::pick(&universe, &request(package)?, pins)?));
+        }
+        let locals = local::of(recipe)?;
+        let mut install =
+            recipe.packages.install.iter().map(|one| request(one)).collect::<Result<Vec<_>>>()?;
+        install.extend(local::add(&locals, &mut universe, names.len())?);
         if !install.is_empty() || recipe.packages.essential {
             let wanted = Wanted {
                 install,
@@ -72,16 +84,9 @@ impl<'a> Repositories<'a> {
                 essential: recipe.packages.essential,
                 pins: pins.to_vec(),
             };
-            answer.root = debian::solve(&universe, &wanted)?.into_iter().map(locked).collect();
-        }
-        if let graven_recipe::KernelSource::Package(package) = &recipe.kernel.source {
-            answer.kernel =
-                debian::kernel(&universe, &request(package)?, pins)?.into_iter().map(locked).collect();
-        }
-        if asked.stub.is_some()
-            && let Some(graven_recipe::Stub::Package(package)) = &recipe.boot.stub
-        {
-            answer.stub = Some(locked(debian::pick(&universe, &request(package)?, pins)?));
+            // What lies here is no repository's, and pinned as a file.
+            let all = debian::solve(&universe, &wanted)?.into_iter();
+            answer.root = all.filter(|choice| choice.repository < names.len()).map(&locked).collect();
         }
         Ok(answer)
     }

@@ -52,39 +52,73 @@ pub fn read(
     spool: &Spool,
     limits: &Limits,
 ) -> Result<Package, Error> {
-    let (source, sha256) = tar::open(path, expected)?;
-    let whole = |problem| Error::new(path, problem);
-    let members = ar::members(&source).map_err(whole)?;
-    let (control_archive, data_archive) = archives(members).map_err(whole)?;
-
-    let inside = |archive: &str, bad: Bad| {
-        let member = bad.member.map_or_else(|| archive.to_owned(), |member| format!("{archive}: {member}"));
-        Bad { member: Some(member), problem: bad.problem }.of(path)
-    };
-    let control_limits =
-        Limits { unpacked_bytes: limits.unpacked_bytes.min(CONTROL_LIMIT), members: 1000, ..limits.clone() };
-    let entries = tar::parse(control_archive.source, None, spool, &control_limits)
-        .map_err(|bad| inside(&control_archive.name, bad))?;
-    let mut files = control_files(entries)
-        .map_err(|(member, problem)| inside(&control_archive.name, Bad { member: Some(member), problem }))?;
-    let in_file =
-        |file: &str, problem| inside(&control_archive.name, Bad { member: Some(file.to_owned()), problem });
-    let text = files
-        .remove("control")
-        .ok_or_else(|| whole(Problem::Damaged("its control archive has no file `control`".to_owned())))?;
-    let control = Control::parse(&text).map_err(|problem| in_file("control", problem))?;
-
+    let Opened { control, mut files, control_archive, data_archive, sha256 } =
+        Opened::read(path, expected, spool, limits)?;
     let origin: Arc<str> = format!("{}={}", control.package(), control.version()).into();
     let entries = tar::parse(data_archive.source, Some(origin), spool, limits)
-        .map_err(|bad| inside(&data_archive.name, bad))?;
+        .map_err(|bad| inside(path, &data_archive.name, bad))?;
     let layer = tar::layer(path, entries, sha256);
     let conffiles = match files.remove("conffiles") {
-        Some(list) => conffiles(&list, &layer).map_err(|problem| in_file("conffiles", problem))?,
+        Some(list) => conffiles(&list, &layer).map_err(|problem| {
+            inside(path, &control_archive, Bad { member: Some("conffiles".to_owned()), problem })
+        })?,
         None => Vec::new(),
     };
     let (scripts, control_files) =
         files.into_iter().partition(|(name, _)| MAINTAINER_SCRIPTS.contains(&name.as_str()));
     Ok(Package { control, scripts, control_files, conffiles, layer, sha256 })
+}
+
+/// Reads what a `.deb` says of itself, and what it hashes to; none of its files.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_control(path: &Path, limits: &Limits) -> Result<(Control, Sha256), Error> {
+    let spool =
+        Spool::in_memory().map_err(|error| Error::new(path, Problem::Io { doing: "reading", error }))?;
+    Opened::read(path, None, &spool, limits).map(|opened| (opened.control, opened.sha256))
+}
+
+/// A package whose files are still packed.
+struct Opened {
+    control: Control,
+    /// The control archive's other files.
+    files: ControlFiles,
+    /// The control archive's name.
+    control_archive: String,
+    data_archive: Member,
+    sha256: Sha256,
+}
+
+impl Opened {
+    fn read(path: &Path, expected: Option<&Sha256>, spool: &Spool, limits: &Limits) -> Result<Self, Error> {
+        let (source, sha256) = tar::open(path, expected)?;
+        let whole = |problem| Error::new(path, problem);
+        let members = ar::members(&source).map_err(whole)?;
+        let (control_archive, data_archive) = archives(members).map_err(whole)?;
+
+        let Member { name: control_archive, source } = control_archive;
+        let limits = Limits {
+            unpacked_bytes: limits.unpacked_bytes.min(CONTROL_LIMIT),
+            members: 1000,
+            ..limits.clone()
+        };
+        let entries =
+            tar::parse(source, None, spool, &limits).map_err(|bad| inside(path, &control_archive, bad))?;
+        let at = |(member, problem)| inside(path, &control_archive, Bad { member: Some(member), problem });
+        let mut files = control_files(entries).map_err(at)?;
+        let text = files
+            .remove("control")
+            .ok_or_else(|| whole(Problem::Damaged("its control archive has no file `control`".to_owned())))?;
+        let control = Control::parse(&text).map_err(|problem| at(("control".to_owned(), problem)))?;
+        Ok(Self { control, files, control_archive, data_archive, sha256 })
+    }
+}
+
+/// What is bad in an archive of a package's.
+fn inside(path: &Path, archive: &str, bad: Bad) -> Error {
+    let member = bad.member.map_or_else(|| archive.to_owned(), |member| format!("{archive}: {member}"));
+    Bad { member: Some(member), problem: bad.problem }.of(path)
 }
 
 impl Package {

@@ -2,22 +2,38 @@
 //! looked at, so that reading it means finding where each begins.
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
-use std::collections::HashMap;
-use std::ops::Range;
+use rayon::prelude::*;
 
 use super::Architecture;
 use super::record::{Paragraph, Record};
+
+/// Read by one thread at a time.
+const PART: usize = 4 << 20;
 
 /// An index in memory.
 #[derive(Debug)]
 pub struct Index {
     text: String,
     /// Paragraphs by package name.
-    packages: HashMap<Box<str>, Vec<Range<usize>>>,
+    packages: Vec<Entry>,
     /// Paragraphs by a name that they provide.
-    providers: HashMap<Box<str>, Vec<Range<usize>>>,
+    providers: Vec<Entry>,
     /// Paragraphs that say `Essential: yes`.
-    essential: Vec<Range<usize>>,
+    essential: Vec<Span>,
+}
+
+/// From one byte of the text to before another.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// A name, and a paragraph that it leads to.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    name: Span,
+    paragraph: Span,
 }
 
 impl Index {
@@ -27,51 +43,56 @@ impl Index {
     /// Text that is not UTF-8, or a paragraph without a name.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, String> {
         let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        let (mut packages, mut providers) =
-            (HashMap::<Box<str>, Vec<_>>::new(), HashMap::<Box<str>, Vec<_>>::new());
-        let mut essential = Vec::new();
-        let mut paragraph = Scan::default();
-        let mut at = 0usize;
-        for line in text.split_inclusive('\n') {
-            let begins = at;
-            at = at.saturating_add(line.len());
-            match line.as_bytes().first() {
-                Some(b'\n' | b'\r') => {
-                    paragraph.end(begins, &mut packages, &mut providers, &mut essential)?;
-                }
-                Some(first) => {
-                    paragraph.line(*first, line.trim_end_matches(['\n', '\r']), begins);
-                }
-                None => {}
-            }
+        if u32::try_from(text.len()).is_err() {
+            return Err("it has 4 GiB or more".to_owned());
         }
-        paragraph.end(at, &mut packages, &mut providers, &mut essential)?;
+        let scanned: Vec<Scan<'_>> =
+            parts(&text).into_par_iter().map(|part| Scan::of(&text, part)).collect::<Result<_, _>>()?;
+        let (mut packages, mut providers, mut essential) = (Vec::new(), Vec::new(), Vec::new());
+        for scan in scanned {
+            packages.extend(scan.packages);
+            providers.extend(scan.providers);
+            essential.extend(scan.essential);
+        }
+        // Stable: of one name, in the order of the text.
+        packages.par_sort_by_key(|entry| entry.name.of(&text));
+        providers.par_sort_by_key(|entry| entry.name.of(&text));
         Ok(Self { packages, providers, essential, text })
     }
 
-    /// Package names, in no order.
+    /// Package names, some more than once.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.packages.keys().map(AsRef::as_ref)
+        self.packages.iter().map(|entry| entry.name.of(&self.text))
     }
 
     /// All versions of a package.
     pub(super) fn packages(&self, name: &str, native: &Architecture) -> Result<Vec<Record>, String> {
-        self.records(self.packages.get(name).map(Vec::as_slice).unwrap_or_default(), native)
+        self.named(&self.packages, name, native)
     }
 
     /// All packages that provide a name.
     pub(super) fn providers(&self, name: &str, native: &Architecture) -> Result<Vec<Record>, String> {
-        self.records(self.providers.get(name).map(Vec::as_slice).unwrap_or_default(), native)
+        self.named(&self.providers, name, native)
     }
 
     /// All packages that every Debian system has.
     pub(super) fn essential(&self, native: &Architecture) -> Result<Vec<Record>, String> {
-        self.records(&self.essential, native)
+        self.records(self.essential.iter(), native)
     }
 
-    fn records(&self, places: &[Range<usize>], native: &Architecture) -> Result<Vec<Record>, String> {
-        let read = places.iter().map(|place| {
-            let paragraph = Paragraph(self.text.get(place.clone()).unwrap_or_default());
+    fn named(&self, entries: &[Entry], name: &str, native: &Architecture) -> Result<Vec<Record>, String> {
+        let first = entries.partition_point(|entry| entry.name.of(&self.text) < name);
+        let entries = entries.iter().skip(first).take_while(|entry| entry.name.of(&self.text) == name);
+        self.records(entries.map(|entry| &entry.paragraph), native)
+    }
+
+    fn records<'a>(
+        &self,
+        places: impl Iterator<Item = &'a Span>,
+        native: &Architecture,
+    ) -> Result<Vec<Record>, String> {
+        let read = places.map(|place| {
+            let paragraph = Paragraph(place.of(&self.text));
             Record::parse(paragraph, native).map_err(|why| {
                 let name = paragraph.field("Package").unwrap_or_default();
                 format!("package {}: {why}", name.escape_debug())
@@ -81,19 +102,66 @@ impl Index {
     }
 }
 
-/// What of a paragraph is kept while its lines go by.
+impl Span {
+    fn of(self, text: &str) -> &str {
+        text.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// Parts of a text, cut between paragraphs.
+fn parts(text: &str) -> Vec<&str> {
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while !rest.is_empty() {
+        let after = rest.as_bytes().get(PART..).unwrap_or_default();
+        let cut = after.windows(2).position(|pair| pair == b"\n\n");
+        let cut = cut.map_or(rest.len(), |at| PART.saturating_add(at).saturating_add(2));
+        let (part, others) = rest.split_at_checked(cut).unwrap_or((rest, ""));
+        parts.push(part);
+        rest = others;
+    }
+    parts
+}
+
+/// What is found in a part of the text, and what of the paragraph at hand is kept while its lines go by.
 #[derive(Debug, Default)]
 struct Scan<'a> {
-    begins: Option<usize>,
+    text: &'a str,
+    packages: Vec<Entry>,
+    providers: Vec<Entry>,
+    essential: Vec<Span>,
+
+    begins: Option<u32>,
     name: Option<&'a str>,
     provides: Vec<&'a str>,
     in_provides: bool,
-    essential: bool,
+    is_essential: bool,
 }
 
 impl<'a> Scan<'a> {
-    fn line(&mut self, first: u8, line: &'a str, begins: usize) {
-        self.begins.get_or_insert(begins);
+    fn of(text: &'a str, part: &'a str) -> Result<Self, String> {
+        let mut scan = Self { text, ..Self::default() };
+        for line in part.split_inclusive('\n') {
+            match line.as_bytes().first() {
+                Some(b'\n' | b'\r') => scan.end(scan.span(line).start)?,
+                Some(first) => scan.line(*first, line),
+                None => {}
+            }
+        }
+        scan.end(scan.span(part).end)?;
+        Ok(scan)
+    }
+
+    /// Where a part of the text lies in it.
+    fn span(&self, part: &str) -> Span {
+        let start = part.as_ptr().addr().saturating_sub(self.text.as_ptr().addr());
+        let fit = |place| u32::try_from(place).unwrap_or(u32::MAX);
+        Span { start: fit(start), end: fit(start.saturating_add(part.len())) }
+    }
+
+    fn line(&mut self, first: u8, line: &'a str) {
+        if self.begins.is_none() {
+            self.begins = Some(self.span(line).start);
+        }
         match first {
             b' ' | b'\t' => {
                 if self.in_provides {
@@ -110,35 +178,31 @@ impl<'a> Scan<'a> {
                     return;
                 }
             }
-            b'E' | b'e' => self.essential |= value_of(line, "Essential") == Some("yes"),
+            b'E' | b'e' => self.is_essential |= value_of(line, "Essential") == Some("yes"),
             _ => {}
         }
         self.in_provides = false;
     }
 
-    fn end(
-        &mut self,
-        at: usize,
-        packages: &mut HashMap<Box<str>, Vec<Range<usize>>>,
-        providers: &mut HashMap<Box<str>, Vec<Range<usize>>>,
-        essential: &mut Vec<Range<usize>>,
-    ) -> Result<(), String> {
-        let scanned = std::mem::take(self);
-        let Some(begins) = scanned.begins else { return Ok(()) };
-        let name =
-            scanned.name.ok_or_else(|| format!("the paragraph at byte {begins} has no field `Package`"))?;
-        push(packages, name, begins..at);
-        for provided in scanned.provides.iter().flat_map(|line| line.split(',')) {
+    /// The paragraph ends before `at`.
+    fn end(&mut self, at: u32) -> Result<(), String> {
+        let Some(start) = self.begins.take() else { return Ok(()) };
+        let paragraph = Span { start, end: at };
+        let name = self.name.take();
+        let name = name.ok_or_else(|| format!("the paragraph at byte {start} has no field `Package`"))?;
+        self.packages.push(Entry { name: self.span(name), paragraph });
+        for provided in std::mem::take(&mut self.provides).iter().flat_map(|line| line.split(',')) {
             let provided = provided.trim();
             let end = provided.find([' ', '(', ':']).unwrap_or(provided.len());
             let provided = provided.get(..end).unwrap_or_default();
             if !provided.is_empty() {
-                push(providers, provided, begins..at);
+                self.providers.push(Entry { name: self.span(provided), paragraph });
             }
         }
-        if scanned.essential {
-            essential.push(begins..at);
+        if std::mem::take(&mut self.is_essential) {
+            self.essential.push(paragraph);
         }
+        self.in_provides = false;
         Ok(())
     }
 }
@@ -147,15 +211,6 @@ fn value_of<'a>(line: &'a str, field: &str) -> Option<&'a str> {
     let (name, value) = line.split_at_checked(field.len())?;
     let value = value.strip_prefix(':')?;
     name.eq_ignore_ascii_case(field).then(|| value.trim())
-}
-
-fn push(map: &mut HashMap<Box<str>, Vec<Range<usize>>>, name: &str, place: Range<usize>) {
-    match map.get_mut(name) {
-        Some(places) => places.push(place),
-        None => {
-            map.insert(name.into(), vec![place]);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -100,6 +100,12 @@ impl Release {
         })
     }
 
+    /// The same index, unpacked.
+    pub(super) fn unpacked(&self, path: &str) -> Option<Listed> {
+        let plain = path.strip_suffix(".xz").or_else(|| path.strip_suffix(".gz"))?;
+        self.files.get(plain).copied().filter(|listed| listed.size <= LARGEST_INDEX)
+    }
+
     /// Whether this is the suite that was asked for.
     pub(super) fn is(&self, suite: &str) -> bool {
         let names: Vec<&String> = self.suite.iter().chain(&self.codename).collect();
@@ -123,6 +129,7 @@ mod tests {
         assert_eq!((release.date, release.priority, release.valid_until), (1_795_252_544, 100, None));
         let (path, listed) = release.index("main", "amd64").expect("listed");
         assert_eq!((path.as_str(), listed.size), ("main/binary-amd64/Packages.xz", 5));
+        assert_eq!(release.unpacked(&path).map(|listed| listed.size), Some(7));
         assert!(release.index("contrib", "amd64").is_none());
         assert!(release.is("one") && release.is("stable") && !release.is("two"));
     }

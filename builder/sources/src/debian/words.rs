@@ -72,6 +72,10 @@ pub(super) fn asked_for(universe: &Universe, request: &Request) -> Result<Vec<Ca
     let mut names: Vec<&str> = providers.iter().map(|one| one.record.name.as_str()).collect();
     names.dedup();
     match names.as_slice() {
+        [] if suites.is_empty() => Err(Error::Unknown(format!(
+            "{}: no repository has packages for {architecture}: see `architectures` of [[packages.repo]], and the mirrors",
+            request.name
+        ))),
         [] => {
             let near = nearest(universe, &request.name);
             let help = match near.is_empty() {
