@@ -29,7 +29,7 @@ fn program(profile: &str) -> PathBuf {
     // What a test is told of its own crate: ring's build script would take it for a change, and ring and all that stands on
     // it be built again.
     for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
-        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+        if name == "OUT_DIR" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
             cargo.env_remove(name);
         }
     }
