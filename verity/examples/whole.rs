@@ -17,7 +17,6 @@ use graven_verity::fsverity;
 use graven_verity::hash::Algorithm;
 use graven_verity::io::{Concat, ReadAt, Window, WriteAt};
 use graven_verity::progress::Silent;
-use rayon::prelude::*;
 
 const BLOCK: u32 = 4096;
 
@@ -70,11 +69,9 @@ fn digest(files: &[&str]) -> Outcome<()> {
             None => names.push((*file).to_owned()),
         }
     }
-    let params = fsverity::Params::default();
-    let lines: Vec<String> = names
-        .par_iter()
-        .map(|name| Ok(format!("sha256:{} {name}\n", fsverity::digest(&File::open(name)?, &params)?)))
-        .collect::<Outcome<_>>()?;
-    print!("{}", lines.concat());
+    let digests = fsverity::digest_files(&names, &fsverity::Params::default(), &Silent);
+    for (name, digest) in names.iter().zip(digests) {
+        println!("sha256:{} {name}", digest?.digest);
+    }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! `graven fsverity`: fsverity's offline verbs, with its options, printed lines and exit status.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -10,12 +9,11 @@ use anyhow::{Context, anyhow};
 use graven_boot::pkcs7::sign_fsverity;
 use graven_boot::sign::FileSigner;
 use graven_handoff::hex;
-use graven_verity::fsverity::{self, Descriptor, Digester, Params, ParamsError, formatted_digest};
+use graven_verity::fsverity::{self, Descriptor, FileDigest, Params, ParamsError, formatted_digest};
 use graven_verity::hash::Algorithm;
 use graven_verity::io::{ReadAt, WriteAt};
 use graven_verity::progress::Progress;
 use graven_verity::setup;
-use rayon::prelude::*;
 use serde_json::json;
 
 use super::progress::Bar;
@@ -26,9 +24,6 @@ const FAILED: Status = Status::Other(1);
 
 /// Files that are opened before the first of them is printed.
 const BATCH: usize = 4096;
-
-/// A file of so many bytes is read in one piece and hashed by the thread that read it.
-const SMALL: u64 = 128 * 1024;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  graven fsverity digest /usr/bin/*\n  \
@@ -205,7 +200,8 @@ fn digest(arguments: &DigestArguments) -> Outcome {
     let params = arguments.params.params()?;
     if let ([only], true) = (arguments.files.as_slice(), arguments.metadata.any()) {
         let descriptor = describe_and_write(only, &params, &arguments.metadata)?;
-        print_digests(arguments, &[(only, descriptor)])?;
+        let digest = FileDigest { data_size: descriptor.data_size(), digest: descriptor.digest() };
+        print_digests(arguments, params.algorithm(), &[(only, digest)])?;
         return Ok(Status::Good);
     }
     if arguments.metadata.any() {
@@ -215,45 +211,47 @@ fn digest(arguments: &DigestArguments) -> Outcome {
     let bar = Bar::bytes("hashing");
     let mut all = Vec::new();
     for files in arguments.files.chunks(BATCH) {
-        let descriptors: Vec<_> = files.par_iter().map(|file| describe(file, &params, &bar)).collect();
         let mut good = Vec::with_capacity(files.len());
         let mut failed = Ok(());
-        for (file, descriptor) in files.iter().zip(descriptors) {
-            match descriptor {
-                Ok(descriptor) => good.push((file, descriptor)),
+        for (file, digest) in files.iter().zip(fsverity::digest_files(files, &params, &bar)) {
+            match digest {
+                Ok(digest) => good.push((file, digest)),
                 Err(error) => {
-                    failed = Err(FAILED.because()(error));
+                    failed = Err(FAILED.because()(anyhow!(error).context(file.display().to_string())));
                     break;
                 }
             }
         }
         match arguments.json {
             true => all.append(&mut good),
-            false => print_digests(arguments, &good)?,
+            false => print_digests(arguments, params.algorithm(), &good)?,
         }
         failed?;
     }
     if arguments.json {
-        print_digests(arguments, &all)?;
+        print_digests(arguments, params.algorithm(), &all)?;
     }
     Ok(Status::Good)
 }
 
-fn print_digests(arguments: &DigestArguments, all: &[(&PathBuf, Descriptor)]) -> Result<(), Failure> {
+fn print_digests(
+    arguments: &DigestArguments,
+    algorithm: Algorithm,
+    all: &[(&PathBuf, FileDigest)],
+) -> Result<(), Failure> {
     if arguments.json {
-        let list: Vec<_> = all.iter().map(|(file, descriptor)| digest_json(file, descriptor)).collect();
+        let list: Vec<_> = all.iter().map(|(file, digest)| digest_json(file, algorithm, digest)).collect();
         return print(&format!("{:#}\n", serde_json::Value::Array(list)));
     }
     // Names are bytes, and are printed as such.
     let mut text = Vec::new();
-    for (file, descriptor) in all {
-        let (algorithm, digest) = (descriptor.params().algorithm(), descriptor.digest());
-        let shown = match formatted_digest(algorithm, &digest) {
-            Some(formatted) if arguments.for_builtin_sig => hex::encode(&formatted),
-            _ if arguments.compact => digest.to_string(),
-            _ => format!("{algorithm}:{digest}"),
-        };
-        text.extend_from_slice(shown.as_bytes());
+    for (file, FileDigest { digest, .. }) in all {
+        let signed = arguments.for_builtin_sig.then(|| formatted_digest(algorithm, digest)).flatten();
+        match signed {
+            Some(signed) => text.extend(hex::encode(&signed).into_bytes()),
+            None if arguments.compact => write!(text, "{digest}").map_err(FAILED.because())?,
+            None => write!(text, "{algorithm}:{digest}").map_err(FAILED.because())?,
+        }
         if !arguments.compact {
             text.push(b' ');
             text.extend_from_slice(file.as_os_str().as_bytes());
@@ -263,34 +261,17 @@ fn print_digests(arguments: &DigestArguments, all: &[(&PathBuf, Descriptor)]) ->
     write_out(&text)
 }
 
-fn digest_json(file: &Path, descriptor: &Descriptor) -> serde_json::Value {
+fn digest_json(file: &Path, algorithm: Algorithm, digest: &FileDigest) -> serde_json::Value {
     json!({
         "file": file.display().to_string(),
-        "size": descriptor.data_size(),
-        "digest": format!("{}:{}", descriptor.params().algorithm(), descriptor.digest()),
+        "size": digest.data_size,
+        "digest": format!("{algorithm}:{}", digest.digest),
     })
 }
 
 /// The descriptor of a file as it is.
 fn describe(path: &Path, params: &Params, progress: &dyn Progress) -> anyhow::Result<Descriptor> {
-    thread_local! {
-        static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    let describe = || {
-        let file = File::open(path)?;
-        let size = ReadAt::size(&file)?;
-        if size > SMALL {
-            return fsverity::describe(&file, params, progress);
-        }
-        BUFFER.with_borrow_mut(|buffer| {
-            buffer.resize(size as usize, 0);
-            file.read_exact_at(buffer, 0)?;
-            let mut digester = Digester::new(params);
-            digester.update(buffer);
-            progress.advance(size);
-            Ok(digester.finish_descriptor())
-        })
-    };
+    let describe = || fsverity::describe(&File::open(path)?, params, progress);
     describe().with_context(|| path.display().to_string())
 }
 

@@ -152,19 +152,27 @@ impl Descriptor {
     /// The bytes as a file system stores them before a signature of `signature_size` bytes; 0 for none.
     #[must_use]
     pub fn to_bytes(&self, signature_size: u32) -> [u8; Self::SIZE] {
-        let params = &self.params;
+        Self::layout(&self.params, self.data_size, self.root.as_ref(), signature_size)
+    }
+
+    pub(super) fn layout(
+        params: &Params,
+        data_size: u64,
+        root: Option<&Digest>,
+        signature_size: u32,
+    ) -> [u8; Self::SIZE] {
         let mut layout = Layout {
             version: 1,
             hash_algorithm: algorithm_number(params.algorithm()) as u8,
             log_blocksize: params.block_size().ilog2() as u8,
             salt_size: params.salt().len() as u8,
             sig_size: signature_size.into(),
-            data_size: self.data_size.into(),
+            data_size: data_size.into(),
             root_hash: [0; 64],
             salt: [0; Params::MAX_SALT],
             reserved: [0; 144],
         };
-        if let Some(root) = self.root {
+        if let Some(root) = root {
             layout.root_hash[..root.as_bytes().len()].copy_from_slice(root.as_bytes());
         }
         layout.salt[..params.salt().len()].copy_from_slice(params.salt());

@@ -21,10 +21,12 @@
 
 mod descriptor;
 mod digester;
+mod files;
 mod params;
 mod stretch;
 
 pub use self::descriptor::{Descriptor, DescriptorError, formatted_digest};
 pub use self::digester::{Digester, build, describe, digest};
+pub use self::files::{FileDigest, digest_files};
 pub use self::params::{Params, ParamsError};
 pub use self::stretch::{BlockDigests, Stretch};
