@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# A folder to a disk image, side by side and in turn: ours, mkfs.erofs + veritysetup + copy, systemd-repart.
-#   [GRAVEN=PROGRAM] tests/benches/image.sh [ROUNDS]
-# As root (systemd-repart runs in a chroot); 5 rounds by default; 12 GB of disk. Without GRAVEN, it is built.
+# A folder to a disk image, side by side and in turn: ours, mkfs.erofs + veritysetup + copy, systemd-repart; and a plain
+# copy of the folder with cp -a, which does not wait for the disk as ours does, and with a sync after it.
+#   [GRAVEN=PROGRAM] tests/benches/image.sh [ROUNDS [WHO...]]
+# As root (systemd-repart runs in a chroot); 5 rounds by default, WHO of ours by_hand with_repart copied copied_synced;
+# 12 GB of disk. Without GRAVEN, it is built.
 # Prints a row for each run, then medians and the ratios pair by pair. docs/performance.md says what is compared.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-5}
+everyone=("${@:2}")
+[ ${#everyone[@]} -gt 0 ] || everyone=(ours by_hand with_repart copied copied_synced)
 [ "$(id -u)" = 0 ] || { echo "image.sh: systemd-repart is run in a chroot: be root" >&2; exit 3; }
 
 tests/setup.sh
@@ -95,6 +99,9 @@ with_repart() {
   ' sh "$1" "$tree" "$repart" >/dev/null 2>&1
 }
 
+copied() { cp -a "$tree" "$1/copy"; }
+copied_synced() { copied "$1" && sync -f "$1"; }
+
 # Seconds on the clock, processor seconds, of one run; the folder is made before and removed after.
 TIMEFORMAT='%R %U %S'
 run() {
@@ -110,25 +117,26 @@ run() {
 printf '%s, %d processors, %s; load %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" \
   "$(uname -r)" "$(cut -d' ' -f1-3 /proc/loadavg)"
 printf 'tree: %s files, %s MB\n' "$(find "$tree" -type f | wc -l)" "$(du -sm "$tree" | cut -f1)"
-printf '%-6s %-12s %9s %9s\n' round who seconds cpu
+printf '%-6s %-13s %9s %9s\n' round who seconds cpu
 run ours >/dev/null # warms the page cache for all
 results=$work/results
 for round in $(seq "$rounds"); do
-  for who in ours by_hand with_repart; do
+  for who in "${everyone[@]}"; do
     row="$round $who $(run "$who")"
     echo "$row" >>"$results"
     # shellcheck disable=SC2086
-    printf '%-6s %-12s %9s %9s\n' $row
+    printf '%-6s %-13s %9s %9s\n' $row
   done
 done
 
 median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-for who in ours by_hand with_repart; do
-  printf 'median %-12s %9s s %9s s cpu\n' "$who" "$(awk -v w=$who '$2 == w { print $3 }' "$results" | median)" \
+for who in "${everyone[@]}"; do
+  printf 'median %-13s %9s s %9s s cpu\n' "$who" "$(awk -v w=$who '$2 == w { print $3 }' "$results" | median)" \
     "$(awk -v w=$who '$2 == w { print $4 }' "$results" | median)"
 done
-for who in by_hand with_repart; do
-  printf '%-12s takes this many times as long as ours, pair by pair: median %.2f (%s)\n' "$who" \
+for who in "${everyone[@]}"; do
+  [ "$who" != ours ] || continue
+  printf '%-13s takes this many times as long as ours, pair by pair: median %.2f (%s)\n' "$who" \
     "$(awk -v w=$who '$2 == "ours" { o = $3 } $2 == w { print $3 / o }' "$results" | median)" \
     "$(awk -v w=$who '$2 == "ours" { o = $3 } $2 == w { printf "%.2f ", $3 / o }' "$results")"
 done
