@@ -88,13 +88,31 @@ pub(crate) fn pattern(
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(tool(&format!("{}: {}", output.status, said.trim())));
     }
-    let made = std::fs::read(&image).map_err(failed)?;
+    let mut made = std::fs::read(&image).map_err(failed)?;
+    take_out_own_machine(&mut made);
 
     let version = mke2fs(&configuration).arg("-V").output().map_err(|error| tool(&error))?;
     let version = String::from_utf8_lossy(&version.stderr).into_owned();
     let version = version.split_whitespace().nth(1).unwrap_or("unknown");
     let input = Input { kind: "tool".into(), name: format!("mke2fs={version}"), sha256: None };
     Ok((sparse::encode(&made), input))
+}
+
+/// `mke2fs` notes whether letters have a sign on the machine that it runs on, which differs between architectures and is
+/// all that differs: one note for all. The superblock's checksum is left to stage0, which gives the file system its UUID.
+fn take_out_own_machine(image: &mut [u8]) {
+    const SUPERBLOCK: usize = 1024;
+    let mut put = |offset: usize, value: u32| {
+        let field = image.get_mut(SUPERBLOCK + offset..).and_then(<[u8]>::first_chunk_mut);
+        if let Some(field) = field {
+            *field = value.to_le_bytes();
+        }
+    };
+    const FLAGS: usize = 0x160;
+    const SIGNED_DIRECTORY_HASH: u32 = 1;
+    put(FLAGS, SIGNED_DIRECTORY_HASH);
+    const CHECKSUM: usize = 0x3fc;
+    put(CHECKSUM, 0);
 }
 
 /// The certificate that the recipe names, the only one that a seed is held against.

@@ -1,6 +1,6 @@
 //! A booted machine with a shell on its serial console.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use graven::run::{Machine, Running};
 
@@ -101,6 +101,19 @@ impl Guest {
         done.text
     }
 
+    /// Runs a line again and again until it succeeds.
+    pub fn wait_until(&mut self, line: &str) {
+        let deadline = Instant::now() + BOOT;
+        loop {
+            let done = self.shell(line);
+            if done.status == 0 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "`{line}` never succeeded: {}", done.text);
+            std::thread::sleep(Duration::from_secs(2));
+        }
+    }
+
     /// Runs a line and answers what it did with the audit records that the kernel wrote meanwhile.
     pub fn audited(&mut self, line: &str) -> (Done, Vec<Record>) {
         self.shell("dmesg -c >/dev/null");
@@ -116,6 +129,13 @@ impl Guest {
         self.console.send_line(&format!("echo 'MARK''{number}-BEGIN'; dmesg; echo 'MARK''{number}-END'"));
         self.expect(&format!("MARK{number}-BEGIN"), COMMAND);
         self.expect(&format!("MARK{number}-END"), COMMAND)
+    }
+
+    /// Presses the machine's power button.
+    pub fn press_power_button(&mut self) {
+        // Ctrl-A C turns the console into QEMU's own, and back.
+        self.console.send_line("\x01csystem_powerdown");
+        self.console.send_line("\x01c");
     }
 
     /// Ends the machine at once.

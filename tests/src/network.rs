@@ -1,7 +1,7 @@
 //! A guest's services, reached from here through QEMU's user-mode network.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,15 @@ impl Forwarded {
         }
         panic!("port {guest} never answered `{wanted}`; the last answer: {last}");
     }
+
+    /// Nobody answers behind this port within some seconds.
+    pub fn is_silent(&self, guest: u16) {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.host(guest))).expect("QEMU listens here");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("it is a time");
+        let mut answer = String::new();
+        let _ = stream.take(100).read_to_string(&mut answer);
+        assert_eq!(answer, "", "port {guest} answers");
+    }
 }
 
 fn ask(port: u16, question: &str) -> std::io::Result<String> {
@@ -62,6 +71,15 @@ fn ask(port: u16, question: &str) -> std::io::Result<String> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// The public key by which an SSH server says that it is itself.
+pub fn host_key(port: u16) -> String {
+    let said =
+        oracle::ask("ssh-keyscan", ["-T", "60", "-t", "ed25519", "-p", &port.to_string(), "127.0.0.1"]);
+    let line = said.text.lines().find(|line| line.contains("ssh-ed25519"));
+    let key = line.and_then(|line| line.split_whitespace().last());
+    key.unwrap_or_else(|| panic!("no key: {}", said.text)).to_owned()
 }
 
 /// Runs a command over SSH, with this key and no other means.
@@ -96,4 +114,19 @@ pub fn ssh(port: u16, user: &str, key: &Path, command: &str) -> Verdict {
         command,
     ];
     oracle::ask("ssh", options)
+}
+
+/// Two machines on one cable: QEMU's arguments for each one's end, a card with this address.
+pub fn cable(name: &str, cards: [&str; 2]) -> [Vec<String>; 2] {
+    // Both are held until both are found, so that they are two.
+    let sockets = [(); 2].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port"));
+    let [one, other] = sockets.map(|socket| socket.local_addr().expect("it is bound").port());
+    let end = |card: &str, own: u16, far: u16| {
+        let address =
+            |side: &str, port: u16| format!("{side}.type=inet,{side}.host=127.0.0.1,{side}.port={port}");
+        let netdev = format!("dgram,id={name},{},{}", address("local", own), address("remote", far));
+        let device = format!("virtio-net-pci,netdev={name},mac={card}");
+        ["-netdev".into(), netdev, "-device".into(), device].into()
+    };
+    [end(cards[0], one, other), end(cards[1], other, one)]
 }

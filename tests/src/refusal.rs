@@ -11,6 +11,8 @@ use crate::guest::Guest;
 
 /// What `recipes/minimal` says when its init runs.
 pub const UP: &str = "minimal: up";
+/// What systemd says when it is an image's init.
+const SYSTEMD: &str = "running in system mode";
 
 /// Who stops a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +57,10 @@ pub fn assert_stopped(machine: &Machine, by: Stop) -> String {
         );
         log = boot(machine, by);
     }
-    assert!(!log.contains(UP), "the image's init ran; expected that {by} stops the boot:\n{log}");
+    assert!(
+        !log.contains(UP) && !log.contains(SYSTEMD),
+        "the image's init ran; expected that {by} stops the boot:\n{log}"
+    );
     match by {
         Stop::Firmware => {
             assert!(DENIED.iter().any(|words| log.contains(words)), "expected {by}:\n{log}");
@@ -82,7 +87,7 @@ fn boot(machine: &Machine, by: Stop) -> String {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let mut guest = Guest::start(machine);
-    let mut ends = vec![UP, PANIC, STAGE0, DENIED[0], DENIED[1]];
+    let mut ends = vec![UP, PANIC, STAGE0, SYSTEMD, DENIED[0], DENIED[1]];
     if let Stop::Loader(words) | Stop::UBoot(words) = by {
         ends.push(words);
     }

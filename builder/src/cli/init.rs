@@ -18,13 +18,12 @@ pub(crate) struct Arguments {
 }
 
 /// The shipped recipe, file by file.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 9] = [
     ("recipe.toml", include_str!("../../../recipes/edge-server/recipe.toml")),
     ("README.md", include_str!("../../../recipes/edge-server/README.md")),
     ("files/lighttpd.conf", include_str!("../../../recipes/edge-server/files/lighttpd.conf")),
     ("files/modules.conf", include_str!("../../../recipes/edge-server/files/modules.conf")),
     ("files/nftables.conf", include_str!("../../../recipes/edge-server/files/nftables.conf")),
-    ("files/ssh-hostkeys.service", include_str!("../../../recipes/edge-server/files/ssh-hostkeys.service")),
     ("files/sshd.conf", include_str!("../../../recipes/edge-server/files/sshd.conf")),
     ("files/wired.network", include_str!("../../../recipes/edge-server/files/wired.network")),
     ("keys/.gitignore", include_str!("../../../recipes/edge-server/keys/.gitignore")),
@@ -58,4 +57,44 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         dir.display()
     ))?;
     Ok(Status::Good)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The path of every file below a folder.
+    fn files(folder: &Path, top: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let below = |path: std::path::PathBuf| match path.is_dir() {
+            true => files(&path, top),
+            false => vec![path.strip_prefix(top).unwrap().to_str().unwrap().to_owned()],
+        };
+        entries.flat_map(below).collect()
+    }
+
+    #[test]
+    fn the_whole_recipe_is_written_and_nothing_else() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recipes/edge-server");
+        let mut shipped = files(&shipped, &shipped);
+        // What whoever builds it there makes, and how that is done in one command.
+        shipped.retain(|name| !["graven.lock", "keys/admin.pub", "build.sh"].contains(&&**name));
+        shipped.sort();
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("new");
+        assert!(run(&Arguments { dir: dir.clone() }).is_ok());
+        let mut written = files(&dir, &dir);
+        written.sort();
+        assert_eq!(written, shipped);
+    }
+
+    #[test]
+    fn a_folder_that_holds_something_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("mine"), "").unwrap();
+        assert!(run(&Arguments { dir: folder.path().to_owned() }).is_err());
+        assert_eq!(files(folder.path(), folder.path()), ["mine"]);
+    }
 }

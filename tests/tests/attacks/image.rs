@@ -1,7 +1,7 @@
 //! The image that is attacked, and the forged device that is made from it in its own boot.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,13 +22,25 @@ pub(crate) const STRANGER: &str = "/usr/share/attacks/stranger.p7b";
 
 /// A built image; gone when this is.
 pub(crate) struct Image {
-    on: Emulated,
+    pub(crate) on: Emulated,
+    prompt: &'static str,
     folder: tempfile::TempDir,
 }
 
 /// Builds a recipe of `tests/recipes/attacks`, with the attack programs and the policies.
 pub(crate) fn build(recipe: &str, on: Emulated) -> Image {
-    let image = Image { on, folder: image::folder() };
+    build_over(&[], recipe, on, "minimal# ")
+}
+
+/// `recipes/edge-server` with everything it runs, and a shell of root's.
+#[cfg(feature = "full")]
+pub(crate) fn build_edge_server() -> Image {
+    let edge = graven_tests::edge::Edge::server();
+    build_over(&[edge.recipe("server/recipe.toml")], "edge-server.toml", Emulated::X86_64, "attacked# ")
+}
+
+fn build_over(below: &[PathBuf], recipe: &str, on: Emulated, prompt: &'static str) -> Image {
+    let image = Image { on, prompt, folder: image::folder() };
     let folder = image.folder.path();
     let allow_all = |name: &str, version: &str| {
         format!("policy_name={name} policy_version={version}\nDEFAULT action=ALLOW\n")
@@ -40,9 +52,10 @@ pub(crate) fn build(recipe: &str, on: Emulated) -> Image {
     ] {
         fs::write(folder.join(file).with_extension("p7b"), signed(&text, keys)).unwrap();
     }
-    let inherited = inputs::project().join("tests/recipes/attacks").join(recipe);
+    let mut inherited = below.to_vec();
+    inherited.push(inputs::project().join("tests/recipes/attacks").join(recipe));
     let mut text = format!(
-        "inherit = [{inherited:?}]\n[files]\n\"/usr/bin/attack\" = {{ source = {:?}, mode = 0o755 }}\n\
+        "inherit = {inherited:?}\n[files]\n\"/usr/bin/attack\" = {{ source = {:?}, mode = 0o755 }}\n\
          \"{SECOND}\" = \"second.p7b\"\n\"{UPDATE}\" = \"update.p7b\"\n\
          \"/usr/share/attacks/stranger.p7b\" = \"stranger.p7b\"\n",
         inputs::attack(on)
@@ -62,14 +75,14 @@ fn signed(text: &str, keys: &Path) -> Vec<u8> {
 
 impl Image {
     /// The build's output folder.
-    pub(crate) fn out(&self) -> std::path::PathBuf {
+    pub(crate) fn out(&self) -> PathBuf {
         self.folder.path().join("out")
     }
 
     /// Boots it under Secure Boot to its shell, and lays out what the attacks use: copies on an exec-mounted tmpfs of
     /// what may run from the root, whose refusal can have no other reason than where they lie.
     pub(crate) fn boot(&self) -> Guest {
-        let mut guest = Guest::boot(&image::machine(&self.out()).platform(self.on.platform()), "minimal# ");
+        let mut guest = Guest::boot(&image::machine(&self.out()).platform(self.on.platform()), self.prompt);
         guest.succeed("cp /usr/bin/busybox /exec/evil && cp /usr/bin/allowed.sh /exec/script.sh");
         guest.succeed("cp /usr/lib/modules/*/kernel/drivers/net/dummy.ko.xz /exec");
         guest.succeed("unxz -c /exec/dummy.ko.xz >/exec/dummy.ko");

@@ -3,7 +3,7 @@
 use graven_tests::emulated::Emulated;
 use graven_tests::guest::Guest;
 
-use crate::image::{self, Forgery, SECOND, UPDATE};
+use crate::image::{self, Forgery, Image, SECOND, UPDATE};
 use crate::judge::{By, all_refused};
 
 /// `CAP_MAC_ADMIN` in a capability set.
@@ -11,17 +11,23 @@ const MAC_ADMIN: u64 = 1 << 33;
 
 #[test]
 fn root_is_refused_each_attack_by_what_is_there_for_it() {
-    refused_on(Emulated::X86_64);
+    refused_on(&image::build("recipe.toml", Emulated::X86_64));
 }
 
 #[test]
 #[cfg(feature = "full")]
 fn root_is_refused_the_same_on_arm64() {
-    refused_on(Emulated::Arm64);
+    refused_on(&image::build("recipe.toml", Emulated::Arm64));
 }
 
-fn refused_on(machine: Emulated) {
-    let image = image::build("recipe.toml", machine);
+#[test]
+#[cfg(feature = "full")]
+fn root_is_refused_the_same_on_a_server_with_all_that_it_runs() {
+    refused_on(&image::build_edge_server());
+}
+
+fn refused_on(image: &Image) {
+    let machine = image.on;
     let mut guest = image.boot();
     what_the_image_brings_is_allowed(&mut guest);
     the_policy_refuses_what_lies_elsewhere(&mut guest, machine);
