@@ -83,7 +83,7 @@ char *read_file(const char *name, const char *path, size_t *size) {
     struct stat status;
     int fd = open_needed(name, path);
     need(name, "stat", fstat(fd, &status));
-    char *bytes = status.st_size <= 64 << 20 ? malloc(status.st_size + 1) : NULL;
+    char *bytes = status.st_size <= 256 << 20 ? malloc(status.st_size + 1) : NULL;
     need(name, "size", bytes ? 0 : -1);
     size_t done = 0;
     while (done < (size_t)status.st_size) {
