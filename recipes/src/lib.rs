@@ -28,6 +28,7 @@ mod overrides;
 mod paths;
 mod place;
 mod recipe;
+mod reference;
 mod schema;
 mod size;
 mod value;
@@ -42,6 +43,7 @@ pub use recipe::{
     PackageRequest, Packages, Policy, Provision, Reason, Recipe, Repository, Services, Source, SourceKind,
     State, StateSize, Stub, User, Verity, Version,
 };
+pub use reference::reference;
 pub use schema::schema;
 pub use size::parse_size;
 pub use words::{
