@@ -27,6 +27,7 @@ printf '#!/bin/sh\nexec nc 192.168.50.1 22\n' >/bin/relay
 chmod 755 /bin/leased /bin/outside /bin/relay
 ip link set lo up
 ip link set eth0 up
+ip link set eth1 up
 ip addr add 10.0.2.15/24 dev eth0
 unshare -n sh -c 'echo $$ >/tmp/outside; exec sleep 1000000' &
 sleep 1
