@@ -31,6 +31,7 @@ mod prove;
 pub mod report;
 mod root_map;
 mod signature_partition;
+pub mod survey;
 mod trust;
 
 pub use contents::{Boot, Contents, ContentsError, Part};

@@ -1,6 +1,7 @@
 //! `graven policy`: IPE policies, as the kernel takes them.
 
 mod check;
+mod eval;
 mod judged;
 mod sarif;
 
@@ -23,11 +24,14 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Says what the kernel would say to a policy, and what it would not say.
     Check(check::Arguments),
+    /// Says of each file of a root what a policy decides, and by which rule.
+    Eval(eval::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     match &arguments.verb {
         Verb::Check(arguments) => check::run(arguments),
+        Verb::Eval(arguments) => eval::run(arguments),
     }
 }
 
