@@ -146,7 +146,8 @@ fn faulty() -> tempfile::TempDir {
         write(root, &format!("usr/bin/chain{number}"), 0o755, format!("#!/bin/chain{}\n", number - 1));
     }
     compile(root, "usr/bin/stack", MAIN, &["-static", "-z", "execstack"]);
-    compile(root, "usr/bin/rwx", MAIN, &["-static", "-Wl,--omagic"]);
+    let alone = "void _start(void) { for (;;); }";
+    compile(root, "usr/bin/rwx", alone, &["-static", "-nostdlib", "-Wl,--omagic"]);
     compile(root, "usr/bin/dynamic", MAIN, &[]);
     compile(
         root,

@@ -277,6 +277,7 @@ fn to_text(arguments: &Arguments, subject: &Subject, found: &Survey, told: &[&De
         }
     }
     for (action, op, path, hooks, words) in &lines {
+        let op = op.name();
         let action = if *action == Action::Allow { "allowed" } else { "denied" };
         let shown = visible(path);
         text += &match arguments.hook {

@@ -48,7 +48,12 @@ fn check_script(
     line: &Result<Shebang, ShebangProblem>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut add = |code, message: String| problems.push(Problem::new(code, &file.path, message));
+    if file.mode & 0o111 == 0 {
+        let message = "a script without an exec bit: an interpreter that asks the kernel refuses it";
+        return problems.push(Problem::new(Code::NoExecBit, &file.path, message));
+    }
+    // Many a script of a package is never started: no error.
+    let mut add = |code, message: String| problems.push(Problem::new(code, &file.path, message).warning());
     let line = match line {
         Ok(line) => line,
         Err(ShebangProblem::Empty) => return add(Code::BadLine, "nothing stands behind #!".to_owned()),
@@ -56,12 +61,6 @@ fn check_script(
             return add(Code::BadLine, "the interpreter's path does not end within 256 bytes".to_owned());
         }
     };
-    if file.mode & 0o111 == 0 {
-        add(
-            Code::NoExecBit,
-            "a script without an exec bit: an interpreter that asks the kernel refuses it".to_owned(),
-        );
-    }
     if let Some(name) = through_env(line)
         && !PATH.iter().any(|folder| looked.find(&format!("{folder}/{name}")).is_some())
     {
