@@ -54,3 +54,8 @@ fn options() {
 fn proofs() {
     replay("proof", targets::proof);
 }
+
+#[test]
+fn policies() {
+    replay("policy", targets::policy);
+}

@@ -1,5 +1,7 @@
 //! What is fuzzed: each function takes any bytes and panics where a promise is broken.
 
+mod policy;
+
 use std::io;
 use std::sync::Mutex;
 
@@ -11,6 +13,8 @@ use graven_verity::io::{Concat, ReadAt, WriteAt};
 use graven_verity::progress::Silent;
 use graven_verity::proof::{MerkleTree, Proof};
 use graven_verity::setup;
+
+pub use policy::policy;
 
 /// A superblock that is read can be written, and says the same again.
 pub fn superblock(bytes: &[u8]) {
