@@ -48,6 +48,7 @@ impl Device {
     }
 
     /// Another one with everything that this one's disk has on it.
+    #[cfg(feature = "full")]
     pub(crate) fn twin(&self) -> Self {
         let twin = Self { folder: image::folder(), on: self.on };
         oracle::content("cp", ["--sparse=always".into(), self.disk(), twin.disk()]);
