@@ -13,7 +13,7 @@ use graven_tests::{image, inputs, oracle};
 pub(crate) const PROMPT: &str = "minimal# ";
 const MIB: u64 = 1 << 20;
 
-fn built(on: Emulated) -> &'static Path {
+pub(crate) fn built(on: Emulated) -> &'static Path {
     static IMAGES: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
     IMAGES[on as usize].get_or_init(|| {
         let out = image::scratch().join(format!("state-{}", on.target()));

@@ -5,5 +5,6 @@
 
 mod damage;
 mod device;
+mod proof;
 mod provision;
 mod reboot;

@@ -2,8 +2,10 @@
 
 use graven_boot::compression::Compression;
 use graven_boot::initramfs::{Entry, Initramfs, Kind, Limits, parse};
-use graven_handoff::initramfs::{COMMAND_LINE, INIT, MODULES, PLAN, POLICY, parse_module_file};
-use graven_handoff::{Binding, PolicySource, hex};
+use graven_handoff::initramfs::{
+    COMMAND_LINE, INIT, MODULES, PLAN, POLICY, SEED_CERTIFICATE, STATE, parse_module_file,
+};
+use graven_handoff::{Binding, Plan, PolicySource, hex};
 use sha2::{Digest, Sha256};
 
 use super::{explain, shown};
@@ -60,6 +62,13 @@ pub(crate) fn initramfs(boot: &Artefact<'_>, report: &mut Report) -> Option<Init
         .ok()
         .and_then(|line| Binding::parse(line).ok())
         .is_some_and(|binding| matches!(binding.policy, PolicySource::Sha256(_)));
+    let state = match initramfs.get(PLAN).map(|entry| &entry.kind) {
+        Some(Kind::File(plan)) => {
+            Plan::parse(&String::from_utf8_lossy(plan)).ok().and_then(|plan| plan.state)
+        }
+        _ => None,
+    };
+    let seed_here = state.as_ref().is_some_and(|state| state.seed.is_some());
     let mut modules = 0usize;
     for (path, entry) in initramfs.entries() {
         let absolute = format!("/{path}");
@@ -72,6 +81,8 @@ pub(crate) fn initramfs(boot: &Artefact<'_>, report: &mut Report) -> Option<Init
             INIT => file_of_mode(0o755),
             COMMAND_LINE | PLAN => file_of_mode(0o444),
             POLICY => policy_here && file_of_mode(0o444),
+            STATE => state.is_some() && file_of_mode(0o444),
+            SEED_CERTIFICATE => seed_here && file_of_mode(0o444),
             _ if base.get(path) == Some(entry) => true,
             _ => match module {
                 Some(name) => {
@@ -97,7 +108,9 @@ pub(crate) fn initramfs(boot: &Artefact<'_>, report: &mut Report) -> Option<Init
             ));
         }
     }
-    for path in [INIT, COMMAND_LINE, PLAN] {
+    let needed = [INIT, COMMAND_LINE, PLAN].into_iter();
+    let needed = needed.chain(state.is_some().then_some(STATE)).chain(seed_here.then_some(SEED_CERTIFICATE));
+    for path in needed {
         if initramfs.get(path).is_none() {
             problems.push(format!("{path} is missing"));
         }
