@@ -30,4 +30,19 @@ fn main() {
         assert!(status.success(), "{compiler} could not compile {sources:?}: {status}");
         println!("cargo::rustc-env={name}={}", program.display());
     }
+    asking(folder, &Path::new(&out).join("asking"));
+}
+
+/// The interpreter that asks the kernel: one file, linked as stage0 is.
+fn asking(folder: &Path, program: &Path) {
+    let status = Command::new(std::env::var_os("RUSTC").expect("cargo sets it"))
+        .args(["--edition", "2024", "--target", "x86_64-unknown-linux-musl", "-Dwarnings"])
+        .args(["-Copt-level=s", "-Cpanic=abort", "-Clinker=rust-lld", "-Clinker-flavor=ld.lld"])
+        .args(["-Clink-self-contained=yes", "-Ctarget-feature=+crt-static", "-Cstrip=symbols", "-o"])
+        .arg(program)
+        .arg(folder.join("asking.rs"))
+        .status()
+        .expect("the compiler can be started");
+    assert!(status.success(), "asking.rs: {status}: run tests/setup.sh");
+    println!("cargo::rustc-env=GRAVEN_ASKING={}", program.display());
 }

@@ -10,10 +10,12 @@ use graven_image::tree::{self, Content, Inode, Kind, Metadata, Tree, TreePath};
 use graven_recipe::{At, Modules, Recipe, SecureBoot};
 use graven_sources::deb;
 use graven_targets::BootChain;
+use graven_verify::manifest;
 
 use crate::error::{Error, Result};
 use crate::kernel::KernelFiles;
 use crate::plan::{Parts, Plan};
+use crate::scripts;
 use crate::signers::Signers;
 use crate::state;
 
@@ -50,6 +52,8 @@ pub struct Rootfs {
     pub modules: Vec<Module>,
     /// Refusals that the recipe accepts, with its reasons.
     pub accepted: BTreeMap<String, String>,
+    /// The programs that run scripts.
+    pub interpreters: Vec<manifest::Interpreter>,
     /// Numbers that users and groups were given.
     pub ids: Ids,
     /// Seconds since 1970 that stand for "now".
@@ -60,7 +64,7 @@ pub struct Rootfs {
 ///
 /// # Errors
 /// Maintainer scripts whose effect is not known, layers that do not go over each other, a kernel that cannot enforce what
-/// the image promises, a module that is missing, an init that is not there.
+/// the image promises, a module that is missing, an init that is not there, interpreters that the recipe does not want.
 pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
     let (kernel, accepted) = plan.kernel.inspect(&plan.recipe, Some(signers))?;
     let recipe = &plan.recipe;
@@ -78,8 +82,9 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
         modules::closure(&plan.kernel, &kernel.builtin, &for_initramfs(recipe)).map_err(kernel_error)?;
     carry_modules(&mut tree, recipe, &plan.kernel, &kernel, &own(0o644))?;
     check_init(&tree, recipe)?;
+    let interpreters = scripts::hold(recipe, &kernel, &tree)?;
     tree.clamp_mtimes(plan.source_date);
-    Ok(Rootfs { tree, kernel, modules, accepted, ids, source_date: plan.source_date })
+    Ok(Rootfs { tree, kernel, modules, accepted, interpreters, ids, source_date: plan.source_date })
 }
 
 /// Packages, layers and files in one tree, configured as a whole; and the numbers that its users and groups have.

@@ -170,6 +170,7 @@ pub fn deliver(
             size: boot.bytes.len() as u64,
             sha256: sha256_hex(&boot.bytes),
         }],
+        interpreters: rootfs.interpreters.clone(),
         inputs: inputs.clone(),
         accepted: accepted(recipe, rootfs, u_boot),
     };
@@ -304,6 +305,9 @@ fn accepted(recipe: &Recipe, rootfs: &Rootfs, u_boot: Option<&UBoot>) -> BTreeMa
     }
     for (package, reason) in &recipe.packages.accept_scripts {
         all.insert(format!("scripts.{package}"), reason.value.clone());
+    }
+    for (path, reason) in &recipe.scripts.accept {
+        all.insert(format!("interpreter.{path}"), reason.value.clone());
     }
     for (path, reason) in recipe.state.iter().flat_map(|state| &state.accept) {
         all.insert(format!("state.persist.{path}"), reason.value.clone());

@@ -69,6 +69,9 @@ pub enum Error {
     /// A U-Boot that would start something else than the image's FIT, or with another command line.
     #[error("{}", refusals("this U-Boot would not start the image's FIT alone", "firmware", .0))]
     UBootRefused(Vec<Refusal>),
+    /// Interpreters that run whatever they are handed, where the recipe denies them.
+    #[error("{0}")]
+    Interpreters(String),
     /// The partition table.
     #[error("the partition table: {0}")]
     Gpt(#[from] graven_image::gpt::Error),

@@ -20,6 +20,7 @@ mod people;
 pub mod plan;
 pub mod root;
 pub mod run;
+pub mod scripts;
 pub mod seal;
 pub mod signers;
 pub mod stage0;

@@ -4,7 +4,7 @@ use crate::paths::{FilePattern, LocalPath};
 use crate::place::{At, Place};
 use crate::words::{
     IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyMode, Profile, Relaxation, SecureBoot,
-    SeedTime, StateFs,
+    SeedTime, StateFs, Unenlightened,
 };
 use graven_targets::{ModuleName, Target};
 use std::collections::BTreeMap;
@@ -52,6 +52,8 @@ pub struct Recipe {
     pub mounts: Vec<Mount>,
     /// The one place that outlives a boot.
     pub state: Option<State>,
+    /// Who may run scripts.
+    pub scripts: Scripts,
     /// What stage0 locks before it starts init.
     pub lockdown: Lockdown,
     /// Layout of the disk.
@@ -379,6 +381,18 @@ pub enum StateSize {
     Grow,
     /// These bytes, a multiple of 1 MiB.
     Fixed(u64),
+}
+
+/// `[scripts]`
+#[derive(Clone, Debug, Default)]
+pub struct Scripts {
+    /// Absolute paths of programs that ask the kernel before they run a script, and obey: what their code cannot prove, the
+    /// recipe vouches for.
+    pub interpreters: Vec<At<String>>,
+    /// What happens where there are others.
+    pub unenlightened: Unenlightened,
+    /// Others that may be there, by their absolute path, and why.
+    pub accept: BTreeMap<String, Reason>,
 }
 
 /// `[lockdown]`

@@ -6,7 +6,7 @@
 
 use crate::words::{
     IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyMode, Relaxation, SecureBoot, SeedTime,
-    StateFs,
+    StateFs, Unenlightened,
 };
 use schemars::{JsonSchema, SchemaGenerator};
 use std::collections::BTreeMap;
@@ -63,6 +63,8 @@ macro_rules! recipe_types {
             mount: Option<Vec<MountTable>>,
             /// The one place that outlives a boot.
             state: Option<StateTable>,
+            /// Who may run scripts.
+            scripts: Option<ScriptsTable>,
             /// What stage0 locks before it starts init.
             lockdown: Option<LockdownTable>,
             /// Layout of the disk.
@@ -387,10 +389,23 @@ enum GrowWord {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct ScriptsTable {
+    /// Absolute paths of programs that ask the kernel before they run a script, and obey: you vouch for it, since no code
+    /// proves it. One whose code cannot ask at all is refused.
+    interpreters: Option<Vec<String>>,
+    /// What the build does where another interpreter is in the image; `warn` unless said.
+    unenlightened: Option<Unenlightened>,
+    /// Others that may be there, by their absolute path, each with the reason.
+    accept: Option<BTreeMap<String, String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 struct LockdownTable {
     /// Parts of the lockdown left out, each with the reason.
     relax: Option<BTreeMap<Relaxation, String>>,
-    /// Whether interpreters must ask the kernel before they run a script; every one in the image must do so.
+    /// Whether interpreters must ask the kernel before they run a script, and take none from a terminal, a pipe or an
+    /// argument: the exec securebits, locked. Every interpreter in the image must be vouched for, or accepted, in `scripts`.
     exec_securebits: Option<bool>,
 }
 

@@ -67,6 +67,16 @@ words! {
         Audit = "audit",
     }
 
+    /// What the build does where an interpreter does not ask the kernel before it runs a script.
+    #[derive(Default)]
+    Unenlightened {
+        /// Says so.
+        #[default]
+        Warn = "warn",
+        /// Stops.
+        Deny = "deny",
+    }
+
     /// Whether stage0 goes on where the firmware did not check the boot artefact.
     #[derive(Default)]
     SecureBoot {

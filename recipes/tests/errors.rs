@@ -76,6 +76,7 @@ fn wrong_types_say_what_is_expected() {
         "source = [3]",
         "lockdown.exec-securebits = 'yes'",
         "lockdown.relax = ['ptrace']",
+        "scripts.interpreters = '/usr/bin/sh'",
         "lockdown.relax.ptrace = true",
         "files.'/x' = 3",
         "files = 3",
@@ -95,6 +96,10 @@ fn wrong_types_say_what_is_expected() {
 fn impossible_values_say_what_is_possible() {
     insta::assert_snapshot!(answers(&[
         "hostname = '-x-'",
+        "scripts.unenlightened = 'denied'",
+        "scripts.interpreters = ['sh']",
+        "scripts.accept.'/usr/bin/sh' = ' '",
+        "scripts = { interpreters = ['/usr/bin/sh'], accept = { '/usr/bin/sh' = 'both' } }",
         "disk.slots = 3",
         "disk.slots = 2",
         "disk.root-size = '512MB'",

@@ -150,6 +150,11 @@ pub fn attack32() -> &'static Path {
     Path::new(env!("GRAVEN_ATTACK_ARM32"))
 }
 
+/// The static interpreter that asks the kernel before it runs a script, for x86-64.
+pub fn asking() -> &'static Path {
+    Path::new(env!("GRAVEN_ASKING"))
+}
+
 /// The project's top folder.
 pub fn project() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()

@@ -200,6 +200,9 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
                 disk.display(),
                 trust(chain, &keys),
             ))?;
+            if let Some(line) = open_interpreters(&manifest) {
+                eprintln!("graven: {line}");
+            }
             if signers.any_development() {
                 eprintln!("graven: signed with development keys: do not ship this image");
             }
@@ -209,6 +212,17 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
             Ok(Status::Good)
         }
     }
+}
+
+/// What is to be said of interpreters of which the recipe says nothing.
+fn open_interpreters(manifest: &Manifest) -> Option<String> {
+    let open = manifest.interpreters.iter().filter(|interpreter| interpreter.standing == Standing::Open);
+    let open: Vec<&str> = open.map(|interpreter| interpreter.path.as_str()).collect();
+    let (one, more) = (open.first()?, open.len().saturating_sub(1));
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Some(format!(
+        "{one}{more} run scripts without asking the kernel, which the policy does not see: graven policy scripts tells more"
+    ))
 }
 
 /// The certificates that an image of this chain is proved by, as `graven verify` takes them.

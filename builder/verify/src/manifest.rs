@@ -51,6 +51,9 @@ pub struct Manifest {
     pub kernel: Kernel,
     /// Every file of the EFI system partition.
     pub esp: Vec<EspFile>,
+    /// The programs of the root that run scripts, in the order of their paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interpreters: Vec<Interpreter>,
     /// What the image was made from, in the recipe's order.
     pub inputs: Vec<Input>,
     /// Loosened on purpose: name of what, and the recipe's reason.
@@ -297,6 +300,35 @@ pub struct EspFile {
     pub size: u64,
     /// SHA-256 of the contents.
     pub sha256: String,
+}
+
+/// A program that runs scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interpreter {
+    /// Where it lies in the root.
+    pub path: String,
+    /// The package or input that it came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// What its code shows: `never asks`, `could ask` or `asks`.
+    pub asking: String,
+    /// What the recipe says of it.
+    pub standing: Standing,
+    /// How many scripts name it.
+    pub scripts: usize,
+}
+
+/// What the recipe says of an interpreter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// That it asks the kernel before it runs a script, and obeys.
+    Vouched,
+    /// That it may be there all the same.
+    Accepted,
+    /// Nothing.
+    Open,
 }
 
 /// Something that the image was made from.

@@ -7,6 +7,7 @@ mod content;
 mod machine;
 mod people;
 mod rules;
+mod scripts;
 mod state;
 
 use crate::error::Problem;
@@ -79,6 +80,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
     let policy = policy(top.table("policy"), choice);
     let mounts = machine::mounts(&mut top);
     let state = state::state(top.table("state"), table.contains_key("state"), &mounts);
+    let scripts = scripts::scripts(top.table("scripts"));
     let lockdown = machine::lockdown(top.table("lockdown"));
     let disk = disk(top.table("disk"), choice);
 
@@ -131,6 +133,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
         policy,
         mounts,
         state,
+        scripts,
         lockdown,
         disk,
     })

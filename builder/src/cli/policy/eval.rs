@@ -228,7 +228,7 @@ fn policy(path: &Path) -> Result<Policy, Failure> {
 }
 
 /// A folder as a tree, with its modes.
-fn folder(path: &Path) -> Result<Tree, Failure> {
+pub(super) fn folder(path: &Path) -> Result<Tree, Failure> {
     let mut root = Tree::new(Metadata { mode: 0o755, ..Metadata::default() });
     let layer = scan(path, Attributes::Kept, None);
     layer.and_then(|layer| layer.apply(&mut root)).map_err(graven::error::Error::from)?;
@@ -301,7 +301,7 @@ fn to_text(arguments: &Arguments, subject: &Subject, found: &Survey, told: &[&De
     let interpreters = found.interpreters.iter().filter(|interpreter| arguments.names(&interpreter.path));
     let interpreters: Vec<String> = interpreters
         .map(|interpreter| {
-            let asks = if interpreter.can_ask { "can ask" } else { "never asks" };
+            let asks = interpreter.asking().words();
             let calls =
                 if interpreter.makes_system_calls { ", and makes system calls of its own" } else { "" };
             let scripts = match interpreter.scripts.len() {
@@ -336,7 +336,7 @@ fn to_text(arguments: &Arguments, subject: &Subject, found: &Survey, told: &[&De
 }
 
 /// Without what a terminal would obey.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
@@ -365,7 +365,7 @@ fn to_json(arguments: &Arguments, subject: &Subject, found: &Survey, told: &[&De
     let interpreters = found.interpreters.iter().map(|interpreter| {
         json!({
             "path": interpreter.path,
-            "can_ask": interpreter.can_ask,
+            "asking": interpreter.asking().words(),
             "makes_system_calls": interpreter.makes_system_calls,
             "scripts": interpreter.scripts,
         })

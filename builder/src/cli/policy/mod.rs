@@ -4,6 +4,7 @@ mod check;
 mod eval;
 mod judged;
 mod sarif;
+mod scripts;
 
 use std::path::PathBuf;
 use std::{fs, io};
@@ -26,12 +27,15 @@ enum Verb {
     Check(check::Arguments),
     /// Says of each file of a root what a policy decides, and by which rule.
     Eval(eval::Arguments),
+    /// Lists the interpreters of a root, what each shows of asking the kernel, and the scripts behind it.
+    Scripts(scripts::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     match &arguments.verb {
         Verb::Check(arguments) => check::run(arguments),
         Verb::Eval(arguments) => eval::run(arguments),
+        Verb::Scripts(arguments) => scripts::run(arguments),
     }
 }
 

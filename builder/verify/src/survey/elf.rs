@@ -4,6 +4,7 @@
 //! built for.
 
 use std::io;
+use std::ops::Range;
 
 use graven_image::tree::Content;
 
@@ -37,8 +38,23 @@ pub struct Elf {
     pub writable_code: bool,
     /// `DT_TEXTREL`: code is written to while it is loaded.
     pub text_relocations: bool,
-    /// It names `execveat`, without which no program can ask the kernel about a script.
-    pub names_execveat: bool,
+    /// The functions for system calls that it takes from a library.
+    pub takes: Taken,
+    /// Where in the file its code lies.
+    pub code: Vec<Range<u64>>,
+    /// It is loaded by itself, and takes nothing from a library.
+    pub alone: bool,
+}
+
+/// Functions for system calls that a file takes from a library.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// `execveat`, without which no program can ask the kernel about a script.
+    pub execveat: bool,
+    /// `prctl`.
+    pub prctl: bool,
+    /// `syscall`, which makes any call.
+    pub syscall: bool,
 }
 
 impl Elf {
@@ -76,10 +92,9 @@ impl Elf {
         for segment in &segments {
             elf.note(segment, content)?;
         }
-        if let Some(dynamic) = segments.iter().find(|segment| segment.kind == Segment::DYNAMIC) {
-            elf.note_dynamic(dynamic, &segments, content)?;
-        } else if !elf.relocatable {
-            elf.names_execveat = elf.calls_execveat(&segments, content)?;
+        match segments.iter().find(|segment| segment.kind == Segment::DYNAMIC) {
+            Some(dynamic) => elf.note_dynamic(dynamic, &segments, content)?,
+            None => elf.alone = !elf.relocatable,
         }
         Ok(Some(elf))
     }
@@ -94,6 +109,10 @@ impl Elf {
             Segment::LOAD => {
                 let both = Segment::EXECUTE | Segment::WRITE;
                 self.writable_code |= segment.flags & both == both;
+                if segment.flags & Segment::EXECUTE != 0 {
+                    let end = segment.offset.saturating_add(segment.length).min(content.len);
+                    self.code.push(segment.offset.min(end)..end);
+                }
             }
             _ => {}
         }
@@ -129,27 +148,14 @@ impl Elf {
         if let Some(at) = value(RUNPATH).or(value(RPATH)) {
             self.run_path = text(&strings, at).split(':').map(str::to_owned).collect();
         }
-        self.names_execveat = contains(&strings, b"\0execveat\0");
-        Ok(())
-    }
-
-    /// Whether a static program loads the number of `execveat` into the register for system calls.
-    fn calls_execveat(&self, segments: &[Segment], content: &Content) -> io::Result<bool> {
-        // mov $322,%eax; mov x8,#281.
-        let load: &[u8] = match self.machine {
-            62 => &[0xb8, 0x42, 0x01, 0x00, 0x00],
-            183 => &[0x28, 0x23, 0x80, 0xd2],
-            _ => return Ok(false),
+        self.takes = Taken {
+            execveat: contains(&strings, b"\0execveat\0"),
+            prctl: contains(&strings, b"\0prctl\0"),
+            syscall: contains(&strings, b"\0syscall\0"),
         };
-        for segment in segments
-            .iter()
-            .filter(|segment| segment.kind == Segment::LOAD && segment.flags & Segment::EXECUTE != 0)
-        {
-            if bytes(content, segment.offset, segment.length)?.is_some_and(|code| contains(&code, load)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        // A static program that can lie anywhere relocates itself.
+        self.alone = self.needed.is_empty() && self.entry;
+        Ok(())
     }
 }
 

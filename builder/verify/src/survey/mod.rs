@@ -1,18 +1,23 @@
 //! What of a root the kernel may be asked about, and what will not run there: read from the files themselves.
 
+mod asking;
+mod binfmt;
 mod elf;
 mod interpreters;
 mod loading;
+mod mounts;
 mod problem;
 mod script;
 mod services;
 
+use std::collections::BTreeSet;
 use std::io;
 
 use graven_image::tree::{self, Content, InodeId, Kind, Tree, TreePath};
 use graven_ipe::Op;
 
-pub use elf::Elf;
+pub use asking::{Asking, Evidence};
+pub use elf::{Elf, Taken};
 pub use interpreters::Interpreter;
 pub use problem::{Code, Problem};
 pub use script::{Shebang, ShebangProblem};
@@ -120,23 +125,62 @@ pub enum SurveyError {
 /// # Errors
 /// Where a file cannot be read.
 pub fn survey(root: &Tree) -> Result<Survey, SurveyError> {
-    let mut survey = Survey::default();
+    let files = files(root)?;
+    let looked = Looked { root, files: &files };
+    let mut problems = Vec::new();
+    loading::check(&looked, &mut problems);
+    services::check(&looked, &mut problems);
+    mounts::check(&looked, &mut problems);
+    let interpreters = interpreters::list(&looked, &BTreeSet::new())?;
+    for interpreter in &interpreters {
+        check_interpreter(&looked, interpreter, &mut problems);
+    }
+    problems.sort_by(|a, b| (&a.path, a.code).cmp(&(&b.path, b.code)));
+    Ok(Survey { files, interpreters, problems })
+}
+
+/// The interpreters of a root alone, and what stands at the paths of `more`.
+///
+/// # Errors
+/// Where a file cannot be read.
+pub fn interpreters(root: &Tree, more: &BTreeSet<String>) -> Result<Vec<Interpreter>, SurveyError> {
+    interpreters::list(&Looked { root, files: &files(root)? }, more)
+}
+
+/// The files that a policy can be asked about.
+fn files(root: &Tree) -> Result<Vec<Surveyed>, SurveyError> {
+    let mut files = Vec::new();
     for entry in root.walk() {
         let Kind::File(content) = &entry.inode.kind else { continue };
         let path = tree::show(&entry.path);
         let nature =
             nature(&path, content).map_err(|source| SurveyError::Read { path: path.clone(), source })?;
         if let Some(nature) = nature {
-            survey.files.push(Surveyed { path, nature, mode: entry.inode.metadata.mode, id: entry.id });
+            files.push(Surveyed { path, nature, mode: entry.inode.metadata.mode, id: entry.id });
         }
     }
-    let looked = Looked { root, files: &survey.files };
-    let mut problems = Vec::new();
-    loading::check(&looked, &mut problems);
-    services::check(&looked, &mut problems);
-    let interpreters = interpreters::list(&looked);
-    problems.sort_by(|a, b| (&a.path, a.code).cmp(&(&b.path, b.code)));
-    Ok(Survey { interpreters, problems, ..survey })
+    Ok(files)
+}
+
+fn check_interpreter(looked: &Looked<'_>, interpreter: &Interpreter, problems: &mut Vec<Problem>) {
+    let path = &interpreter.path;
+    let set_id = looked.find(path).is_some_and(|id| looked.root.inode(id).metadata.mode & 0o6000 != 0);
+    if set_id {
+        let message = "runs what it is handed with the rights of its owner or group: take the bit off";
+        problems.push(Problem::new(Code::SetIdInterpreter, path, message));
+    }
+    // A script that has none is told of by itself.
+    let mut libraries =
+        interpreter.without_exec_bit.iter().filter(|file| !interpreter.scripts.contains(file));
+    if let (Asking::Asks, Some(first)) = (interpreter.asking(), libraries.next()) {
+        let message = match libraries.count() {
+            0 => format!("asks the kernel, which refuses it {first}: it has no exec bit"),
+            more => {
+                format!("asks the kernel, which refuses it {first} and {more} more: they have no exec bit")
+            }
+        };
+        problems.push(Problem::new(Code::LibraryWithoutExecBit, path, message));
+    }
 }
 
 /// What a file is, by its first bytes, and for what has none of its own by its place; `None` where no policy is asked.

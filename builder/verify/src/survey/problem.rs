@@ -89,6 +89,12 @@ codes! {
     NeedsTaken = "RUN-10", "needs-taken", Warning;
     /// A script without an exec bit: an interpreter that asks the kernel would refuse it.
     NoExecBit = "RUN-11", "no-exec-bit", Note;
+    /// An interpreter that asks the kernel loads files as code that have no exec bit: it is refused them.
+    LibraryWithoutExecBit = "RUN-12", "library-without-exec-bit", Note;
+    /// A writable file system is mounted without noexec.
+    ExecutableMount = "RUN-13", "executable-mount", Note;
+    /// An interpreter runs with its owner's or group's rights, and so does every script that it is handed.
+    SetIdInterpreter = "RUN-14", "set-id-interpreter", Error;
 }
 
 impl fmt::Display for Code {

@@ -5,7 +5,8 @@ use graven_image::tree::{Kind, TreePath};
 use super::{Code, Looked, Problem};
 
 /// Where systemd's units lie, as links on the way to them lead.
-const FOLDERS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+pub(super) const FOLDERS: [&str; 3] =
+    ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 /// Programs that make device-mapper devices.
 const DEVICE_MAPPERS: [&str; 10] = [
     "cryptsetup",
@@ -20,7 +21,7 @@ const DEVICE_MAPPERS: [&str; 10] = [
     "veritysetup",
 ];
 /// Bytes that a unit may have.
-const MOST_UNIT_BYTES: u64 = 1 << 20;
+pub(super) const MOST_UNIT_BYTES: u64 = 1 << 20;
 
 pub(super) fn check(looked: &Looked<'_>, problems: &mut Vec<Problem>) {
     let mut seen = Vec::new();
