@@ -45,7 +45,7 @@ pub fn build(
     let rootfs = assemble(&mut plan, signers)?;
     number(&rootfs.ids)?;
     let image = root::write(&plan.recipe, &rootfs, &staging.folder().join(DISK), progress)?;
-    let (sealed, policy) = match seal(&plan.recipe, image, signers)? {
+    let (sealed, policy) = match seal(&plan, &rootfs, image, signers)? {
         Station::Done(done) => done,
         Station::Pending(requests) => return Ok(Built::Pending(requests)),
     };

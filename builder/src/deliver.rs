@@ -31,8 +31,9 @@ use crate::identity;
 use crate::link::BootArtefact;
 use crate::output::Staging;
 use crate::plan::{Firmware, Plan};
+use crate::policy;
 use crate::root::RootImage;
-use crate::seal::SealedRoot;
+use crate::seal::{BoundPolicy, SealedRoot};
 use crate::signers::Signers;
 use crate::state;
 use graven_handoff::hex::encode as hex;
@@ -172,7 +173,7 @@ pub fn deliver(
         }],
         interpreters: rootfs.interpreters.clone(),
         inputs: inputs.clone(),
-        accepted: accepted(recipe, rootfs, u_boot),
+        accepted: accepted(recipe, rootfs, bound, u_boot),
     };
 
     let certificates =
@@ -180,6 +181,7 @@ pub fn deliver(
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
         ("manifest.json".into(), manifest.to_json().into_bytes()),
         ("policy.pol".into(), bound.text.clone()),
+        ("boot-policy.pol".into(), policy::compiled_in(recipe)?),
         ("policy.p7b".into(), bound.signed.clone()),
         ("root.p7s".into(), sealed.signature.clone()),
         ("cmdline.txt".into(), format!("{}\n", boot.command_line).into_bytes()),
@@ -292,8 +294,16 @@ fn partitions(sealed: &SealedRoot) -> Vec<Partition> {
 }
 
 /// All that the recipe loosens, each with its reason.
-fn accepted(recipe: &Recipe, rootfs: &Rootfs, u_boot: Option<&UBoot>) -> BTreeMap<String, String> {
+fn accepted(
+    recipe: &Recipe,
+    rootfs: &Rootfs,
+    bound: &BoundPolicy,
+    u_boot: Option<&UBoot>,
+) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
+    for (name, reason) in &bound.accepted {
+        all.insert(format!("policy.{name}"), reason.clone());
+    }
     for (name, reason) in &rootfs.accepted {
         all.insert(format!("kernel.{name}"), reason.clone());
     }

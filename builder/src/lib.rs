@@ -18,6 +18,7 @@ pub mod link;
 pub mod output;
 mod people;
 pub mod plan;
+pub mod policy;
 pub mod root;
 pub mod run;
 pub mod scripts;

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::inputs::{file_input, file_name, matching, package_input, read_fetched, read_one, read_packages};
 use crate::kernel::KernelFiles;
 use crate::people;
+use crate::policy;
 use crate::state;
 use crate::supply::fetch::Provided;
 
@@ -28,6 +29,8 @@ pub struct Plan {
     pub source_date: i64,
     /// What the root is made of.
     pub parts: Parts,
+    /// The policy, but for the root hash.
+    pub policy: policy::Draft,
     /// The kernel, its configuration and its modules.
     pub kernel: KernelFiles,
     /// systemd's EFI stub, for a UKI.
@@ -127,10 +130,13 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         recipe_files.iter().map(|path| file_input("recipe", path)).collect::<Result<Vec<Input>>>()?;
     let (parts, of_parts) = parts(&recipe, packages, archives, source_date, circumstances.ids)?;
     inputs.extend(of_parts);
+    let (policy, of_policy) = policy::read(&recipe)?;
+    inputs.extend(of_policy);
 
     let mut plan = Plan {
         source_date,
         parts,
+        policy,
         kernel,
         stub,
         device_trees: Vec::new(),

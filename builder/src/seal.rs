@@ -1,17 +1,21 @@
-//! Seal and bind: the root hash gets its signature, and a policy that lets only that root execute.
+//! Seal and bind: the root hash gets its signature, and a policy that lets that root execute.
+
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use graven_boot::pkcs7;
 use graven_boot::sign::{Answer, Request};
 use graven_image::gpt::Table;
-use graven_ipe::{APPLIANCE_OPS, Algorithm, Digest, Policy, PolicyName, PolicyVersion};
-use graven_recipe::Recipe;
+use graven_ipe::Policy;
 use graven_verity::io::{Window, WriteAt};
 use serde_json::json;
 
+use crate::assemble::Rootfs;
 use crate::error::{Error, Result};
 use crate::layout::{self, SIGNATURE_BYTES};
+use crate::plan::Plan;
+use crate::policy::Bound;
 use crate::root::RootImage;
 use crate::signers::Signers;
 
@@ -42,20 +46,22 @@ pub struct BoundPolicy {
     pub text: Vec<u8>,
     /// PKCS#7 with the text inside, DER: what the kernel is given.
     pub signed: Vec<u8>,
+    /// What the check finds in it and the recipe accepts, with its reasons.
+    pub accepted: BTreeMap<String, String>,
 }
 
 /// Signs root hash and policy, in one round: neither needs the other's signature, only the root hash.
 ///
 /// # Errors
-/// What the signers say, or a disk that cannot be written.
+/// What the signers say, a policy that is none to ship, or a disk that cannot be written.
 pub fn seal(
-    recipe: &Recipe,
+    plan: &Plan,
+    rootfs: &Rootfs,
     mut image: RootImage,
     signers: &Signers,
 ) -> Result<Station<(SealedRoot, BoundPolicy)>> {
-    let policy = policy(recipe, &image)?;
-    let text = policy.render();
     let root_hash = image.root_hash.to_string();
+    let Bound { policy, text, accepted } = plan.policy.bind(&plan.recipe, &rootfs.kernel, &root_hash)?;
     let root = pkcs7::sign_root_hash(&root_hash, &*signers.root)?;
     let bound = pkcs7::sign_policy(&text, &*signers.policy)?;
     let (signature, signed) = match (root, bound) {
@@ -73,17 +79,7 @@ pub fn seal(
     layout::name_slot(&mut image.table, slot, &image.root_hash);
     let fingerprint = signers.root.certificate().fingerprint().to_string();
     write_signature(&image.table, slot.signature, &image, &root_hash, &signature, &fingerprint)?;
-    Ok(Station::Done((SealedRoot { image, signature }, BoundPolicy { policy, text, signed })))
-}
-
-/// EXECUTE, KMODULE and FIRMWARE from this root; everything else is denied.
-fn policy(recipe: &Recipe, image: &RootImage) -> Result<Policy> {
-    let name = PolicyName::new(&recipe.name).map_err(|error| Error::Limit(error.to_string()))?;
-    let version = recipe.version;
-    let version = PolicyVersion::new(version.major, version.minor, version.revision);
-    let root_hash = Digest::from_hex(Algorithm::Sha256, &image.root_hash.to_string())
-        .map_err(|error| Error::Limit(error.to_string()))?;
-    Ok(Policy::appliance(name, version, root_hash, &APPLIANCE_OPS))
+    Ok(Station::Done((SealedRoot { image, signature }, BoundPolicy { policy, text, signed, accepted })))
 }
 
 /// The verity-sig partition: a JSON object, then NUL bytes (Discoverable Partitions Specification).

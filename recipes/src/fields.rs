@@ -213,6 +213,20 @@ impl<'a> Fields<'a> {
         Some(At { value: word?, place: text.place })
     }
 
+    /// Several of a set of fixed words.
+    pub(crate) fn words<W: Word>(&mut self, key: &'static str) -> Vec<At<W>> {
+        let texts = self.texts(key);
+        let words = texts.into_iter().filter_map(|text| {
+            let word = W::from_word(&text);
+            if word.is_none() {
+                let message = format!("{} has `{}`", self.name(key), text.escape_debug());
+                self.report_with_help(&text.place, message, one_of(&text, W::WORDS));
+            }
+            Some(At { value: word?, place: text.place })
+        });
+        words.collect()
+    }
+
     /// Bytes, as an integer or as text such as `512M`; a multiple of 4096.
     pub(crate) fn size(&mut self, key: &'static str) -> Option<At<u64>> {
         let value = self.value(key)?;

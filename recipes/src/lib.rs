@@ -40,13 +40,13 @@ pub use paths::{FilePattern, LocalPath};
 pub use place::{At, Place};
 pub use recipe::{
     Boot, Content, Disk, FileEntry, Firmware, Init, Kernel, KernelSource, Lockdown, Modules, Mount, Owner,
-    PackageRequest, Packages, Policy, Provision, Reason, Recipe, Repository, Scripts, Services, Source,
-    SourceKind, State, StateSize, Stub, User, Verity, Version,
+    PackageRequest, Packages, Policy, PolicyRule, Provision, Reason, Recipe, Repository, Scripts, Services,
+    Source, SourceKind, State, StateSize, Stub, User, Verity, Version,
 };
 pub use reference::reference;
 pub use schema::schema;
 pub use size::parse_size;
 pub use words::{
-    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyMode, Profile, Relaxation, SecureBoot,
-    SeedTime, StateFs, Unenlightened,
+    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyAction, PolicyMode, PolicyOp, Profile,
+    Relaxation, SecureBoot, SeedTime, StateFs, Unenlightened,
 };

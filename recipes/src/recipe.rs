@@ -3,8 +3,8 @@
 use crate::paths::{FilePattern, LocalPath};
 use crate::place::{At, Place};
 use crate::words::{
-    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyMode, Profile, Relaxation, SecureBoot,
-    SeedTime, StateFs, Unenlightened,
+    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyAction, PolicyMode, PolicyOp, Profile,
+    Relaxation, SecureBoot, SeedTime, StateFs, Unenlightened,
 };
 use graven_targets::{ModuleName, Target};
 use std::collections::BTreeMap;
@@ -321,6 +321,35 @@ pub struct Verity {
 pub struct Policy {
     /// Enforce or audit; audit never in a release image.
     pub mode: PolicyMode,
+    /// The whole text, in which `{{roothash}}` stands for the root hash. Never together with rules.
+    pub text: Option<LocalPath>,
+    /// Rules that go before the root's.
+    pub rules: Vec<PolicyRule>,
+    /// What the check finds and that is meant, by its name.
+    pub accept: BTreeMap<String, Reason>,
+}
+
+/// One `[[policy.rule]]`: it is about what fulfils all its conditions.
+#[derive(Clone, Debug)]
+pub struct PolicyRule {
+    /// Where the recipe states it.
+    pub place: Place,
+    /// The operations, a rule of the policy for each; never empty.
+    pub ops: Vec<PolicyOp>,
+    /// `boot_verified=`
+    pub boot_verified: Option<bool>,
+    /// `dmverity_signature=`
+    pub dmverity_signature: Option<bool>,
+    /// `dmverity_roothash=`: `sha256:HEX` and the like.
+    pub dmverity_roothash: Option<At<String>>,
+    /// `fsverity_signature=`
+    pub fsverity_signature: Option<bool>,
+    /// `fsverity_digest=`: `sha256:HEX` and the like.
+    pub fsverity_digest: Option<At<String>>,
+    /// Files of this machine: a rule for each, with its fs-verity digest. Never together with a digest.
+    pub files: Vec<FilePattern>,
+    /// What it decides.
+    pub action: PolicyAction,
 }
 
 /// One `[[mount]]`: what stage0 mounts below the root.

@@ -5,8 +5,8 @@
 #![allow(dead_code)]
 
 use crate::words::{
-    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyMode, Relaxation, SecureBoot, SeedTime,
-    StateFs, Unenlightened,
+    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyAction, PolicyMode, PolicyOp, Relaxation,
+    SecureBoot, SeedTime, StateFs, Unenlightened,
 };
 use schemars::{JsonSchema, SchemaGenerator};
 use std::collections::BTreeMap;
@@ -310,6 +310,37 @@ struct VerityTable {
 struct PolicyTable {
     /// `enforce` unless said; `audit` in development images only.
     mode: Option<PolicyMode>,
+    /// The whole text of the policy, in a file; `{{name}}`, `{{version}}` and `{{roothash}}` stand for the recipe's name and
+    /// version and the root hash in hexadecimal. The builder's own unless said.
+    text: Option<String>,
+    /// Rules that go before the root's, in order; the first that matches decides.
+    rule: Option<Vec<PolicyRuleTable>>,
+    /// What the builder finds in the policy and that is meant, each by its name with the reason.
+    accept: Option<BTreeMap<String, String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct PolicyRuleTable {
+    /// The operations that it is about.
+    op: Vec<PolicyOp>,
+    /// Whether the file lies on the initramfs' file system.
+    boot_verified: Option<bool>,
+    /// Whether its dm-verity device has a root hash signature that the kernel checked.
+    dmverity_signature: Option<bool>,
+    /// The root hash of its dm-verity device: `sha256:HEX`.
+    #[schemars(regex(pattern = r"^sha(256|384|512):[0-9A-Fa-f]+$"))]
+    dmverity_roothash: Option<String>,
+    /// Whether the file has an fs-verity signature that the kernel checked.
+    fsverity_signature: Option<bool>,
+    /// The file's fs-verity digest: `sha256:HEX`.
+    #[schemars(regex(pattern = r"^sha(256|384|512):[0-9A-Fa-f]+$"))]
+    fsverity_digest: Option<String>,
+    /// Patterns of files of the building machine: a rule for each of them, with its fs-verity digest (SHA-256, blocks of 4096
+    /// bytes, no salt, as `fsverity enable` does).
+    files: Option<Vec<String>>,
+    /// What it decides; `ALLOW` unless said.
+    action: Option<PolicyAction>,
 }
 
 #[derive(JsonSchema)]
@@ -473,7 +504,7 @@ mod tests {
 
         // One of each of what a recipe may have several of.
         let text =
-            "source = [{}]\nmount = [{}]\npackages.repo = [{}]\nfiles.\"/a\" = {}\nusers.a = {}\n".to_owned();
+            "source = [{}]\nmount = [{}]\npolicy.rule = [{}]\npackages.repo = [{}]\nfiles.\"/a\" = {}\nusers.a = {}\n".to_owned();
         let document = Document { name: "example".into(), base: PathBuf::new(), text };
         let tree = Value::parse(&Arc::new(document)).unwrap();
         let known = known_keys(&tree);

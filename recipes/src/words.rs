@@ -67,6 +67,34 @@ words! {
         Audit = "audit",
     }
 
+    /// An operation that a rule of the policy is about.
+    PolicyOp {
+        /// Programs, libraries and scripts.
+        Execute = "EXECUTE",
+        /// Firmware of devices.
+        Firmware = "FIRMWARE",
+        /// Kernel modules.
+        Kmodule = "KMODULE",
+        /// A kernel for kexec.
+        KexecImage = "KEXEC_IMAGE",
+        /// Its initramfs.
+        KexecInitramfs = "KEXEC_INITRAMFS",
+        /// Policies of other parts of the kernel.
+        Policy = "POLICY",
+        /// Certificates of IMA and EVM.
+        X509Cert = "X509_CERT",
+    }
+
+    /// What a rule of the policy decides.
+    #[derive(Default)]
+    PolicyAction {
+        /// It may be.
+        #[default]
+        Allow = "ALLOW",
+        /// It may not.
+        Deny = "DENY",
+    }
+
     /// What the build does where an interpreter does not ask the kernel before it runs a script.
     #[derive(Default)]
     Unenlightened {

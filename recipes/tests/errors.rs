@@ -97,6 +97,10 @@ fn impossible_values_say_what_is_possible() {
     insta::assert_snapshot!(answers(&[
         "hostname = '-x-'",
         "scripts.unenlightened = 'denied'",
+        "policy.rule = [{ fsverity-signature = true }]",
+        "policy.rule = [{ op = ['EXEC'] }]",
+        "policy.rule = [{ op = ['EXECUTE'], fsverity-digest = 'sha256:12' }]",
+        "policy = { text = 'p.pol', rule = [{ op = ['EXECUTE'], dmverity-signature = true }] }",
         "scripts.interpreters = ['sh']",
         "scripts.accept.'/usr/bin/sh' = ' '",
         "scripts = { interpreters = ['/usr/bin/sh'], accept = { '/usr/bin/sh' = 'both' } }",

@@ -149,13 +149,27 @@ fn faulty() -> tempfile::TempDir {
     let alone = "void _start(void) { for (;;); }";
     compile(root, "usr/bin/rwx", alone, &["-static", "-nostdlib", "-Wl,--omagic"]);
     compile(root, "usr/bin/dynamic", MAIN, &[]);
+    let check = "#define _GNU_SOURCE\n#include <sys/prctl.h>\n#include <sys/syscall.h>\n#include <unistd.h>\n\
+                 int main(void) { return prctl(PR_GET_SECUREBITS) + ";
+    let by_name = format!("{check}execveat(0, \"\", 0, 0, 0x11000); }}");
+    let by_number = format!("{check}syscall(SYS_execveat, 0, \"\", 0, 0, 0x11000); }}");
+    compile(root, "usr/bin/asks", &by_name, &["-static"]);
+    compile(root, "usr/bin/asks-by-number", &by_number, &["-static"]);
     compile(
         root,
-        "usr/bin/asks",
-        "#define _GNU_SOURCE\n#include <unistd.h>\nint main(void) { return execveat(0, \"\", 0, 0, 0x11000); }",
+        "usr/bin/only-executes",
+        "#define _GNU_SOURCE\n#include <unistd.h>\n\
+            int main(void) { return execveat(0, \"\", 0, 0, 0x1000); }",
         &["-static"],
     );
     write(root, "usr/bin/asked", 0o755, "#!/usr/bin/asks\n");
+    write(root, "usr/bin/chained", 0o755, "#!/usr/bin/asked\n");
+    write(
+        root,
+        "usr/lib/binfmt.d/x.conf",
+        0o644,
+        ":x:M::x::/usr/bin/only-executes:\n:y:E::y::/usr/bin/asks-by-number:\n",
+    );
     let text = "asm(\".text\\n.globl f\\nf: .quad f\\n\");";
     compile(root, "usr/lib/libtext.so", text, &["-shared", "-nostdlib", "-Wl,-z,notext"]);
     let asks = fs::read(root.join("usr/bin/asks")).expect("it was compiled");
@@ -221,13 +235,94 @@ fn interpreters_are_told_by_whether_they_can_ask_and_what_they_run() {
         all.iter().find(|one| one["path"] == path).unwrap_or_else(|| panic!("{path}: {all:#?}")).clone()
     };
     let shell = interpreter("/usr/bin/sh");
-    assert_eq!(shell["can_ask"], false);
+    assert_eq!(shell["asking"], "never asks");
     assert_eq!(
         shell["scripts"],
-        serde_json::json!(["/usr/bin/chain1", "/usr/bin/good", "/usr/lib/plain.sh"])
+        serde_json::json!([
+            "/usr/bin/chain1",
+            "/usr/bin/chain2",
+            "/usr/bin/chain3",
+            "/usr/bin/chain4",
+            "/usr/bin/chain5",
+            "/usr/bin/good",
+            "/usr/lib/plain.sh"
+        ]),
+        "those too whose interpreter is a script for it, as far as the kernel goes"
     );
-    assert_eq!(interpreter("/usr/bin/asks")["can_ask"], true);
     assert_eq!(interpreter("/usr/bin/node")["makes_system_calls"], true);
+}
+
+#[test]
+fn what_an_interpreter_shows_of_asking_is_read_from_its_code() {
+    let folder = faulty();
+    let root = &folder.path().join("root");
+    let scripts = |words: &[&str]| {
+        run_in(folder.path(), image::graven(), [&["policy", "scripts", "root"], words].concat())
+    };
+    let report: Value = serde_json::from_str(&scripts(&["--json"]).out).expect("it is JSON");
+    let interpreter = |path: &str| {
+        let all = report["interpreters"].as_array().unwrap();
+        all.iter().find(|one| one["path"] == path).unwrap_or_else(|| panic!("{path}: {all:#?}")).clone()
+    };
+    for (path, asking, securebits) in [
+        ("/usr/bin/asks", "asks", true),
+        ("/usr/bin/asks-by-number", "asks", true),
+        ("/usr/bin/only-executes", "could ask", false),
+        ("/usr/bin/sh", "never asks", false),
+    ] {
+        let found = interpreter(path);
+        assert_eq!(
+            (found["asking"].as_str(), found["evidence"]["securebits"].as_bool()),
+            (Some(asking), Some(securebits)),
+            "{path}: {found}"
+        );
+    }
+    assert_eq!(
+        interpreter("/usr/bin/asks")["scripts"],
+        serde_json::json!(["/usr/bin/asked", "/usr/bin/chained"])
+    );
+    assert_eq!(interpreter("/usr/bin/sh")["without_exec_bit"], serde_json::json!(["/usr/lib/plain.sh"]));
+    let said = scripts(&[]);
+    assert_eq!(said.status, 0);
+    assert!(
+        said.out.contains("/usr/bin/only-executes: could ask, never reads the securebits\n"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("    runs         /usr/bin/chained\n"), "{}", said.out);
+    assert_eq!(scripts(&["--strict"]).status, 1, "not all of them ask");
+
+    // What an interpreter that asks is refused, and where scripts could be put.
+    write(root, "usr/bin/python3", 0o4755, fs::read(root.join("usr/bin/asks")).unwrap());
+    write(root, "usr/lib/python3/os.py", 0o644, "pass\n");
+    write(root, "usr/lib/python3/sys.py", 0o755, "pass\n");
+    write(
+        root,
+        "etc/fstab",
+        0o644,
+        "tmpfs /srv tmpfs nosuid 0 0\ntmpfs /safe tmpfs noexec 0 0\n# x /y z w\n",
+    );
+    write(
+        root,
+        "usr/lib/systemd/system/tmp.mount",
+        0o644,
+        "[Mount]\nWhat=tmpfs\nWhere=/tmp\nType=tmpfs\nOptions=nosuid,nodev\n",
+    );
+    let report: Value = serde_json::from_str(&scripts(&["--json"]).out).expect("it is JSON");
+    let found: Vec<(&str, &str)> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| (finding["code"].as_str().unwrap(), finding["path"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("RUN-13", "/etc/fstab"),
+        ("RUN-12", "/usr/bin/python3"),
+        ("RUN-14", "/usr/bin/python3"),
+        ("RUN-11", "/usr/lib/plain.sh"),
+        ("RUN-13", "/usr/lib/systemd/system/tmp.mount"),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::digest::Digest;
 use crate::errno::Errno;
+use crate::evaluate::Facts;
 use crate::version::PolicyVersion;
 
 /// An operation the kernel asks the policy about. The order is the kernel's.
@@ -235,6 +236,32 @@ impl Policy {
             op_defaults: [None; 7],
             rules: ops.iter().map(rule).collect(),
         }
+    }
+
+    /// What is compiled into a kernel (`CONFIG_IPE_BOOT_POLICY`) for such an appliance: until the image's policy is active,
+    /// these operations from the initramfs alone, and nothing else. Its version is the lowest, so that any other may follow.
+    pub fn compiled_in(name: PolicyName, ops: &[Op]) -> Self {
+        let rule = |&op| Rule { op, properties: vec![Property::BootVerified(true)], action: Action::Allow };
+        Self {
+            name,
+            version: PolicyVersion::default(),
+            default: Some(Action::Deny),
+            op_defaults: [None; 7],
+            rules: ops.iter().map(rule).collect(),
+        }
+    }
+
+    /// The same with these rules before its own: the first that matches decides.
+    pub fn preceded_by(self, rules: impl IntoIterator<Item = Rule>) -> Self {
+        Self { rules: rules.into_iter().chain(self.rules).collect(), ..self }
+    }
+
+    /// The operations that it allows of files that nobody vouches for: on no verity device, with no digest, or merely on the
+    /// initramfs' file system.
+    pub fn unbound(&self) -> Vec<Op> {
+        let anything = [Facts::default(), Facts { boot_verified: true, ..Facts::default() }];
+        let allows = |op: &Op| anything.iter().any(|facts| self.evaluate(*op, facts).action == Action::Allow);
+        Op::ALL.into_iter().filter(allows).collect()
     }
 
     /// `policy_name=`.

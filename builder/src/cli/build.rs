@@ -19,6 +19,7 @@ use graven_boot::sign::{Request, ToSign};
 use graven_finish::Ids;
 use graven_recipe::{Profile, Recipe, Selection};
 use graven_targets::BootChain;
+use graven_verify::manifest::{Manifest, Standing};
 
 use super::progress::Bar;
 use super::supply::SupplyArguments;
@@ -221,7 +222,7 @@ fn open_interpreters(manifest: &Manifest) -> Option<String> {
     let (one, more) = (open.first()?, open.len().saturating_sub(1));
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     Some(format!(
-        "{one}{more} run scripts without asking the kernel, which the policy does not see: graven policy scripts tells more"
+        "scripts are run without asking the kernel, and past the policy, by {one}{more}: graven policy scripts tells more"
     ))
 }
 

@@ -76,8 +76,8 @@ pub(crate) fn kernel(mut fields: Fields<'_>, choice: Option<&Choice>) -> Option<
     Some(Kernel { source: source?, modules, command_line, accept })
 }
 
-/// The name of an objection to kernel or firmware; which there are, the builder knows.
-fn objection(name: &str) -> Result<String, String> {
+/// The name of an objection to kernel, firmware or policy; which there are, the builder knows.
+pub(super) fn objection(name: &str) -> Result<String, String> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     match !name.is_empty() && name.bytes().all(plain) {
         true => Ok(name.to_owned()),

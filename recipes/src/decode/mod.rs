@@ -6,6 +6,7 @@
 mod content;
 mod machine;
 mod people;
+mod policy;
 mod rules;
 mod scripts;
 mod state;
@@ -13,11 +14,9 @@ mod state;
 use crate::error::Problem;
 use crate::fields::{Decoder, Fields};
 use crate::place::At;
-use crate::recipe::{
-    Boot, Disk, Init, Kernel, KernelSource, Packages, Policy, Recipe, Stub, Verity, Version,
-};
+use crate::recipe::{Boot, Disk, Init, Kernel, KernelSource, Packages, Recipe, Stub, Verity, Version};
 use crate::value::{Kind, Table, Value};
-use crate::words::{PolicyMode, Profile};
+use crate::words::Profile;
 use graven_targets::{BootChain, Target};
 
 /// What part of a recipe is looked at.
@@ -77,7 +76,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
     let mut boot = machine::boot(top.table("boot"));
     let firmware = machine::firmware(top.table("firmware"), choice);
     let verity = verity(top.table("verity"));
-    let policy = policy(top.table("policy"), choice);
+    let policy = policy::policy(top.table("policy"), choice);
     let mounts = machine::mounts(&mut top);
     let state = state::state(top.table("state"), table.contains_key("state"), &mounts);
     let scripts = scripts::scripts(top.table("scripts"));
@@ -212,23 +211,6 @@ fn verity(mut fields: Fields<'_>) -> Verity {
     }
     fields.finish();
     Verity { fec_roots: fec_roots.unwrap_or(0), salt: salt.and_then(|text| rules::hex(&text).ok()) }
-}
-
-fn policy(mut fields: Fields<'_>, choice: Option<&Choice>) -> Policy {
-    let mode: Option<At<PolicyMode>> = fields.word("mode");
-    if let (Some(mode), Some(choice)) = (&mode, choice)
-        && mode.value == PolicyMode::Audit
-        && choice.profile == Profile::Release
-    {
-        let message = "a release image enforces its policy: `policy.mode` cannot be `audit`";
-        fields.report_with_help(
-            &mode.place,
-            message,
-            "say it below [profile.development], and build with --profile development",
-        );
-    }
-    fields.finish();
-    Policy { mode: mode.map(|mode| mode.value).unwrap_or_default() }
 }
 
 fn disk(mut fields: Fields<'_>, choice: Option<&Choice>) -> Disk {

@@ -183,6 +183,19 @@ pub(crate) fn hex(text: &str) -> Result<Vec<u8>, String> {
     (0..text.len()).step_by(2).map(byte).collect()
 }
 
+/// A digest as IPE's rules write it.
+pub(crate) fn digest(text: &str) -> Result<(), String> {
+    let known = [("sha256", 64), ("sha384", 96), ("sha512", 128)];
+    let digits = |hex: &str, length| hex.len() == length && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    let fits = text.split_once(':').is_some_and(|(algorithm, hex)| {
+        known.iter().any(|(name, length)| algorithm == *name && digits(hex, *length))
+    });
+    match fits {
+        true => Ok(()),
+        false => Err("sha256:, sha384: or sha512: and the whole digest in hexadecimal digits".to_owned()),
+    }
+}
+
 /// A word of the kernel command line that the user adds.
 pub(crate) fn command_line_word(word: &str) -> Result<(), String> {
     if word.is_empty() || !word.bytes().all(|b| b.is_ascii_graphic() && b != b'"') {

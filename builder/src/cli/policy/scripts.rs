@@ -99,7 +99,7 @@ fn to_text(
         text += &format!("{severity}[{code}]: {}: {}\n", visible(&problem.path), visible(&problem.message));
     }
     let asking = interpreters.iter().filter(|interpreter| interpreter.asking() == Asking::Asks).count();
-    text += &format!("\n{} interpreters, {asking} of them ask the kernel", interpreters.len());
+    text += &format!("\ninterpreters: {}, asking the kernel: {asking}", interpreters.len());
     text + match securebits {
         Some(true) => "; stage0 locks the exec securebits\n",
         Some(false) => "; the exec securebits stay off, so none has to obey\n",

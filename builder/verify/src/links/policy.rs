@@ -5,7 +5,7 @@ use graven_boot::pkcs7::{SignedData, verify_policy};
 use graven_boot::x509::Certificate;
 use graven_handoff::initramfs::POLICY;
 use graven_handoff::{Plan, PolicySource, hex};
-use graven_ipe::{APPLIANCE_OPS, Action, Algorithm, Digest, Facts, Op, Policy, Property, Rule};
+use graven_ipe::{Action, Algorithm, Digest, Facts, Op, Policy, Property, Rule};
 use sha2::{Digest as _, Sha256};
 
 use super::command_line::Line;
@@ -64,7 +64,7 @@ pub(crate) fn policy_signature(
     }
 }
 
-/// Denies by default, and allows EXECUTE, KMODULE and FIRMWARE from this root hash alone.
+/// Denies by default, lets this root run, and allows nothing else but what a digest or a signature holds.
 pub(crate) fn policy(text: &[u8], line: &Line, plan: Option<&Plan>, report: &mut Report) -> Option<Policy> {
     const LINK: &str = "policy";
     let policy = match Policy::parse(text) {
@@ -78,8 +78,9 @@ pub(crate) fn policy(text: &[u8], line: &Line, plan: Option<&Plan>, report: &mut
     if text.contains(&0) {
         problems.push("the text has a NUL byte, behind which the kernel does not look".to_owned());
     }
-    match digest(line) {
-        Some(root) => problems.extend(findings(&policy, &root)),
+    let root = digest(line);
+    match &root {
+        Some(root) => problems.extend(findings(&policy, root)),
         None => problems.push("IPE knows no root hash of this length".to_owned()),
     }
     let (name, version) = (policy.name().to_string(), policy.version().to_string());
@@ -94,10 +95,59 @@ pub(crate) fn policy(text: &[u8], line: &Line, plan: Option<&Plan>, report: &mut
             ));
         }
     }
-    let ops: Vec<&str> = APPLIANCE_OPS.iter().map(|op| op.name()).collect();
-    let (name, ops) = (shown(&name), ops.join(", "));
-    report.judge(LINK, &problems, format!("{name} {version}: {ops} from this root hash, DENY for the rest"));
+    let allowing: Vec<&Rule> = policy.rules().iter().filter(|rule| rule.action == Action::Allow).collect();
+    let own = root.map(Property::DmverityRoothash);
+    let ops: Vec<&str> = allowing
+        .iter()
+        .filter(|rule| own.as_ref().is_some_and(|own| rule.properties.contains(own)))
+        .map(|rule| rule.op.name())
+        .collect();
+    let others = allowing.iter().filter(|rule| {
+        Hold::of(rule) == Hold::Contents && own.as_ref().is_none_or(|own| !rule.properties.contains(own))
+    });
+    let others = match others.count() {
+        0 => String::new(),
+        count => format!(", what {count} more rules name by its digest"),
+    };
+    let said = format!(
+        "{} {version}: {} from this root hash{others}, DENY for the rest",
+        shown(&name),
+        ops.join(", ")
+    );
+    match allowing.iter().find(|rule| Hold::of(rule) == Hold::Signature) {
+        Some(rule) if problems.is_empty() => {
+            let rule = shown(&rule.to_string());
+            report.unproved(LINK, format!("{said}; and whatever a key of the kernel's signed: {rule}"));
+        }
+        _ => report.judge(LINK, &problems, said),
+    }
     Some(policy)
+}
+
+/// What holds a file that a rule allows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// Its contents, or its device's, by a digest.
+    Contents,
+    /// A signature that the kernel checks, of whatever.
+    Signature,
+    /// Nothing that anyone vouches for.
+    Nothing,
+}
+
+impl Hold {
+    fn of(rule: &Rule) -> Self {
+        let has = |wanted: fn(&Property) -> bool| rule.properties.iter().any(wanted);
+        if has(|property| matches!(property, Property::DmverityRoothash(_) | Property::FsverityDigest(_))) {
+            return Self::Contents;
+        }
+        match has(|property| {
+            matches!(property, Property::DmveritySignature(true) | Property::FsveritySignature(true))
+        }) {
+            true => Self::Signature,
+            false => Self::Nothing,
+        }
+    }
 }
 
 fn digest(line: &Line) -> Option<Digest> {
@@ -118,26 +168,16 @@ fn findings(policy: &Policy, root: &Digest) -> Vec<String> {
     for op in Op::ALL.into_iter().filter(|op| policy.op_default(*op) == Some(Action::Allow)) {
         problems.push(format!("DEFAULT op={op} action=ALLOW"));
     }
-    let bound = |rule: &Rule| {
-        let by_root = rule.properties.contains(&Property::DmverityRoothash(root.clone()));
-        APPLIANCE_OPS.contains(&rule.op) && by_root
-    };
-    for rule in policy.rules().iter().filter(|rule| rule.action == Action::Allow && !bound(rule)) {
+    let allowing = policy.rules().iter().filter(|rule| rule.action == Action::Allow);
+    for rule in allowing.filter(|rule| Hold::of(rule) == Hold::Nothing) {
         problems.push(format!("a rule allows more than this root: {}", shown(&rule.to_string())));
     }
     let on_the_root =
         Facts { dmverity_roothash: Some(root.clone()), dmverity_signature: true, ..Facts::default() };
-    for op in
-        APPLIANCE_OPS.into_iter().filter(|op| policy.evaluate(*op, &on_the_root).action != Action::Allow)
-    {
-        problems.push(format!("{op} from this root is denied: the image could not run"));
+    if policy.evaluate(Op::Execute, &on_the_root).action != Action::Allow {
+        problems.push("EXECUTE from this root is denied: the image could not run".to_owned());
     }
-    let elsewhere = [Facts::default(), Facts { boot_verified: true, ..Facts::default() }];
-    for op in Op::ALL {
-        if elsewhere.iter().any(|facts| policy.evaluate(op, facts).action == Action::Allow) {
-            problems.push(format!("{op} is allowed from outside the root"));
-        }
-    }
+    problems.extend(policy.unbound().into_iter().map(|op| format!("{op} is allowed from outside the root")));
     problems.dedup();
     problems
 }
