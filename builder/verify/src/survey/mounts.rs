@@ -54,8 +54,8 @@ pub(super) fn check(looked: &Looked<'_>, problems: &mut Vec<Problem>) {
             seen.push(*unit);
             let text = read(&path).unwrap_or_default();
             let said = |key: &str| {
-                let settings = text.lines().filter_map(|line| line.trim().split_once('='));
-                settings.filter(|(name, _)| name.trim() == key).last().map_or("", |(_, value)| value.trim())
+                let mut settings = text.lines().filter_map(|line| line.trim().split_once('='));
+                settings.rfind(|(name, _)| name.trim() == key).map_or("", |(_, value)| value.trim())
             };
             judge(&path, said("Where"), said("Type"), said("Options"), problems);
         }
