@@ -17,7 +17,7 @@ pub struct Evidence {
     pub execveat: bool,
     /// And hands it `AT_EXECVE_CHECK`.
     pub check: bool,
-    /// It reads the securebits, which say whether the answer must be obeyed.
+    /// It can, and reads the securebits, which say whether the answer must be obeyed.
     pub securebits: bool,
 }
 
@@ -75,14 +75,16 @@ impl Evidence {
             return Ok(Self { execveat: elf.takes.execveat, ..Self::default() });
         };
         let loaded = Loaded::of(elf, content, &numbers)?;
-        // Who takes nothing from a library has `syscall` and `prctl` of his own.
-        let (any_call, prctl) = (elf.takes.syscall || elf.alone, elf.takes.prctl || elf.alone);
+        // Who takes nothing from a library has a `syscall` of his own.
+        let any_call = elf.takes.syscall || elf.alone;
         let execveat = elf.takes.execveat || loaded.execveat || any_call && loaded.execveat_by_syscall;
         Ok(Self {
             execveat,
             check: execveat && loaded.check,
-            securebits: loaded.securebits && (prctl || loaded.prctl)
-                || any_call && loaded.securebits_by_syscall && loaded.prctl_by_syscall,
+            // A number as small as this one's means something only in who asks.
+            securebits: execveat
+                && (loaded.securebits && (elf.takes.prctl || loaded.prctl)
+                    || any_call && loaded.securebits_by_syscall && loaded.prctl_by_syscall),
         })
     }
 
