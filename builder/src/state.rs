@@ -237,6 +237,13 @@ fn systemd(tree: &mut Tree, state: &State, source_date: i64) -> Result<()> {
         };
         let path = "/usr/lib/systemd/journald.conf.d/10-graven.conf";
         put(tree, path, format!("[Journal]\n{journal}"), source_date)?;
+        if journal.starts_with("Storage=persistent") {
+            // systemd stops what needs a mount only where a unit file makes it; stage0 made this one. journald has to leave
+            // the disk before it is unmounted.
+            let path = "/usr/lib/systemd/system/systemd-journal-flush.service.d/10-graven.conf";
+            let stopped = "[Unit]\nConflicts=shutdown.target\nBefore=shutdown.target\n";
+            put(tree, path, stopped.to_owned(), source_date)?;
+        }
     }
     if persisted(HOST_KEYS) && has(tree, "/usr/sbin/sshd")? {
         host_keys(tree, source_date)?;

@@ -5,26 +5,16 @@
 
 use std::path::Path;
 
+use graven_tests::edge::new_key;
 use graven_tests::guest::{BOOT, Guest};
 use graven_tests::network::{Forwarded, ssh};
-use graven_tests::{image, inputs, oracle};
+use graven_tests::{image, inputs};
 
 #[test]
 fn it_starts_whole_and_lets_its_administrator_in() {
     let folder = image::folder();
     let key = folder.path().join("key");
-    oracle::content(
-        "ssh-keygen",
-        [
-            "-q".as_ref(),
-            "-t".as_ref(),
-            "ed25519".as_ref(),
-            "-N".as_ref(),
-            "".as_ref(),
-            "-f".as_ref(),
-            key.as_os_str(),
-        ],
-    );
+    new_key(&key);
     let out = folder.path().join("out");
     let keys = format!("users.admin.ssh-keys=[\"{}\"]", key.with_extension("pub").display());
     image::build(&inputs::project().join("tests/recipes/appliance"), &out, &["--set", &keys]);
@@ -53,18 +43,7 @@ fn it_starts_whole_and_lets_its_administrator_in() {
     // Nobody else: not root with the same key, not the administrator with another.
     assert!(!ssh(ports.host(22), "root", &key, "true").good);
     let other = folder.path().join("other");
-    oracle::content(
-        "ssh-keygen",
-        [
-            "-q".as_ref(),
-            "-t".as_ref(),
-            "ed25519".as_ref(),
-            "-N".as_ref(),
-            "".as_ref(),
-            "-f".as_ref(),
-            other.as_os_str(),
-        ],
-    );
+    new_key(&other);
     assert!(!ssh(ports.host(22), "admin", &other, "true").good);
     assert!(Path::new(&other).exists());
     guest.stop();

@@ -53,7 +53,8 @@ struct Choice {
 pub(crate) struct Arguments {
     #[command(flatten)]
     choice: Choice,
-    /// The output folder, replaced only if it holds a manifest of ours [default: out/NAME-VERSION-TARGET].
+    /// The output folder, replaced only if it holds a manifest of ours [default: out/NAME-VERSION-TARGET, with -development
+    /// after it for a development image].
     #[arg(long)]
     out: Option<PathBuf>,
     /// Folder of private keys, or of certificates alone to sign elsewhere [default: development keys beside the output].
@@ -164,8 +165,14 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
     let loaded = Recipe::load(&arguments.choice.recipe, &arguments.choice.selection(Some(target)));
     let recipe = loaded.map_err(Error::from)?.recipe;
     refuse_unbuildable(&recipe)?;
+    // A development image does not lie where a release would.
+    let profile = match recipe.profile {
+        Profile::Release => "",
+        Profile::Development => "-development",
+    };
     let out = arguments.out.clone().unwrap_or_else(|| {
-        Path::new("out").join(format!("{}-{}-{}", recipe.name, recipe.version, recipe.target.name))
+        let name = format!("{}-{}-{}{profile}", recipe.name, recipe.version, recipe.target.name);
+        Path::new("out").join(name)
     });
     let stage0 = match &arguments.stage0 {
         Some(path) => std::fs::read(path)

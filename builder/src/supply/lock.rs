@@ -118,10 +118,7 @@ pub fn number_all(recipe: &Path, locked: &mut Locked, spool: &Path, supplies: &S
     if locked.lock.is_none() {
         return Ok(());
     }
-    for Reading { whom, recipe, asked } in readings(recipe)? {
-        if asked.is_none() {
-            continue;
-        }
+    for Reading { whom, recipe, .. } in readings(recipe, None)? {
         let provided = provide(&recipe, locked, supplies)?;
         let numbered = root_parts(&recipe, &provided, &locked.ids(), spool)
             .and_then(|mut parts| tree(&recipe, &mut parts, provided.source_date.unwrap_or_default()));
@@ -164,7 +161,7 @@ pub fn obtain(
     {
         return none(path);
     }
-    let readings = readings(recipe)?;
+    let readings = readings(recipe, wanted)?;
     if old.is_none() && !explicit {
         let needed = readings.iter().any(|reading| reading.asked.as_ref().is_none_or(asks));
         if *change == Change::Nothing && needed {
@@ -223,15 +220,18 @@ fn for_this_run(
     Ok(true)
 }
 
-/// The recipe for each of its targets and profiles.
-fn readings(path: &Path) -> Result<Vec<Reading>> {
+/// The recipe for each of its targets and profiles. Where one of them is `wanted`, packages of this machine that only others
+/// need may not be there yet.
+fn readings(path: &Path, wanted: Option<&Recipe>) -> Result<Vec<Reading>> {
     let mut all = Vec::new();
     for target in Recipe::targets_of(path)? {
         for profile in Profile::ALL {
             let selection = Selection { target: Some(target.clone()), profile: *profile, sets: Vec::new() };
             let recipe = Recipe::load(path, &selection)?.recipe;
-            // Packages of this machine that only another target needs may not be there yet.
-            let asked = asked(&recipe).ok();
+            let asked = match (asked(&recipe), wanted) {
+                (Err(error), None) => return Err(error),
+                (asked, _) => asked.ok(),
+            };
             all.push(Reading { whom: format!("{target}/{profile}"), recipe, asked });
         }
     }
