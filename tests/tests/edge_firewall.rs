@@ -73,11 +73,11 @@ fn between_two_networks(target: &str, keys: &Path, machine: impl Fn(&Path) -> Ma
 
     let session = Session::boot(&firewall, ports.host(2222), edge.key());
     neighbours.wait_until("udhcpc -i eth1 -s /bin/leased -n -q -t 3");
-    // Everything is up, and says so to the inside.
+    // Everything is up, and says so to the inside, soon after it is so.
     session.is_whole();
-    neighbours.wait_until("wget -q -O- http://192.168.50.1/ | grep 'failed units: 0'");
+    neighbours.wait_until("wget -q -O- http://192.168.50.1/ | grep 'leases: 1'");
     let page = neighbours.succeed("wget -q -O- http://192.168.50.1/");
-    assert!(page.contains("203.0.113.50/24") && page.contains("leases: 1"), "{page}");
+    assert!(page.contains("203.0.113.50/24") && page.contains("failed units: 0"), "{page}");
     let address = neighbours.succeed("ip -4 -o addr show eth1");
     assert!(address.contains("inet 192.168.50.1"), "{address}");
     let names = neighbours.succeed("nslookup firewall.inside 192.168.50.1");
