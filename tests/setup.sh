@@ -31,6 +31,7 @@ packages=(
   u-boot-tools device-tree-compiler                     # oracles: FIT, device trees
   dpkg-dev make bison flex libssl-dev bc patch          # U-Boot's verifier and arm64 kernels, from source
   python3-venv debian-archive-keyring ca-certificates
+  chromium fonts-dejavu-core                            # oracle: how a page looks
 )
 root=()
 [ "$(id -u)" = 0 ] || root=(sudo)
@@ -61,11 +62,16 @@ fi
 
 # 3. Python oracles, in an environment of their own.
 venv=$cache/venv
-if ! [ -x "$venv/bin/virt-fw-vars" ] || ! [ -d "$(echo "$venv"/lib/python3*/site-packages/pefile*.dist-info)" ]; then
-  say "installing virt-firmware and pefile into $venv"
+wanted=(virt_firmware pefile playwright axe_playwright_python)
+missing=()
+for name in "${wanted[@]}"; do
+  compgen -G "$venv/lib/python3*/site-packages/$name-*.dist-info" >/dev/null || missing+=("$name")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+  say "installing ${missing[*]} into $venv"
   mkdir -p "$cache"
   python3 -m venv "$venv"
-  "$venv/bin/pip" --quiet --disable-pip-version-check install virt-firmware pefile
+  "$venv/bin/pip" --quiet --disable-pip-version-check install "${missing[@]}"
 fi
 
 # 4. The parts of an image: Debian's kernel, stub and busybox, from the mirror that this machine's apt uses.

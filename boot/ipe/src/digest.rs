@@ -101,6 +101,20 @@ impl Digest {
     }
 }
 
+impl Digest {
+    /// As audit records write it: the algorithm in quotes, or in hex where it has blanks, quotes or bytes that are not
+    /// printed; upper case (`ipe_digest_audit`, `audit_log_untrustedstring`).
+    pub(crate) fn audited(&self) -> String {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02X}")).collect::<String>();
+        let plain = self.algorithm.iter().all(|byte| matches!(byte, b'!' | b'#'..=b'~'));
+        let algorithm = match plain {
+            true => format!("\"{}\"", String::from_utf8_lossy(&self.algorithm)),
+            false => hex(&self.algorithm),
+        };
+        format!("{algorithm}:{}", hex(&self.bytes))
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = Vec::new();

@@ -159,6 +159,14 @@ impl Policy {
         }
     }
 
+    /// The same as `rule="…"` of the kernel's audit record holds it: to be looked for in a log.
+    pub fn audited(&self, op: Op, verdict: Verdict) -> String {
+        match verdict.by {
+            Matched::Rule(index) => self.rules.get(index).map(Rule::audited).unwrap_or_default(),
+            _ => self.words(op, verdict),
+        }
+    }
+
     /// What the policy answers for an operation the kernel cannot map to one of [`Op`].
     pub fn evaluate_unmapped(&self) -> Verdict {
         match self.default {

@@ -26,6 +26,7 @@ mod evaluate;
 mod kernel;
 pub mod lint;
 mod parse;
+mod place;
 mod policy;
 mod version;
 
@@ -34,5 +35,6 @@ pub use errno::Errno;
 pub use evaluate::{Facts, Hook, Matched, Providers, Verdict};
 pub use kernel::{Kernel, Release, ReleaseError};
 pub use parse::{ParseError, Span, lines};
+pub use place::Place;
 pub use policy::{APPLIANCE_OPS, Action, NameError, Op, Policy, PolicyName, Property, Rule};
 pub use version::{PolicyVersion, VersionError};

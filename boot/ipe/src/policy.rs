@@ -118,6 +118,20 @@ impl Property {
         }
     }
 
+    /// As an audit record writes it.
+    fn audited(&self) -> String {
+        match self {
+            Self::DmverityRoothash(digest) | Self::FsverityDigest(digest) => {
+                format!("{}={}", self.name(), digest.audited())
+            }
+            _ => {
+                let mut text = Vec::new();
+                self.render(&mut text);
+                String::from_utf8_lossy(&text).into_owned()
+            }
+        }
+    }
+
     fn render(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.name().as_bytes());
         out.push(b'=');
@@ -142,6 +156,13 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// As the kernel's audit records write it (`audit_rule` of `security/ipe/audit.c`): not quite as the policy does.
+    pub(crate) fn audited(&self) -> String {
+        let properties: Vec<String> =
+            self.properties.iter().map(|property| property.audited() + " ").collect();
+        format!("op={} {}action={}", self.op, properties.concat(), self.action)
+    }
+
     fn render(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("op={}", self.op).as_bytes());
         for property in &self.properties {

@@ -192,6 +192,12 @@ impl Certificate {
         (validity.not_before.to_unix_duration().as_secs(), validity.not_after.to_unix_duration().as_secs())
     }
 
+    /// The same as people write it: `2026-01-31T00:00:00Z`.
+    pub fn dates(&self) -> (String, String) {
+        let validity = self.parsed.tbs_certificate().validity();
+        (validity.not_before.to_string(), validity.not_after.to_string())
+    }
+
     /// Whether the subject carries [`DEVELOPMENT_MARK`].
     pub fn is_development(&self) -> bool {
         let unit = const_oid::db::rfc4519::ORGANIZATIONAL_UNIT_NAME;

@@ -1,28 +1,38 @@
 //! `graven inspect`, `graven cat` and `graven extract`: looking into an image. Nothing is proved by it.
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use graven_image::tree::Kind;
 use graven_verify::extract::{self, ExtractError, Selected, Selection};
+use graven_verify::page::{self, Dossier, DossierError};
 use graven_verify::{Contents, ContentsError, inspect};
 
 use super::run::disk_of;
-use super::verify::open;
+use super::verify::{ProofArguments, open};
 use super::{Failure, Outcome, Status, print};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: graven inspect out/acme-fw-2.4.1-x86_64-uefi\n\n\
-    Shows what the image says of itself. Whether it is true is for `graven verify` to say.")]
+#[command(after_help = "Examples:\n  graven inspect out/acme-fw-2.4.1-x86_64-uefi\n  \
+    graven inspect out/acme-fw-2.4.1-x86_64-uefi --html report.html --trust keys/db.crt\n\n\
+    Shows what the image says of itself. Whether it is true is for `graven verify` to say, and for the report that --html\n\
+    writes: one page that needs no network, with the proof, the disk, what the policy decides about each file, and findings.")]
+#[command(mut_group("ProofArguments", |proof| proof.requires("html")))]
 pub(crate) struct InspectArguments {
     /// The disk image, or the output folder of a build.
     image: PathBuf,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Write a trust report there; what it says of signatures needs --trust.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    html: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "What the report holds the image against")]
+    proof: ProofArguments,
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,6 +72,15 @@ impl From<ContentsError> for Failure {
     }
 }
 
+impl From<DossierError> for Failure {
+    fn from(error: DossierError) -> Self {
+        match error {
+            DossierError::Contents(error) => error.into(),
+            error => Self { status: Status::Environment, error: error.into() },
+        }
+    }
+}
+
 impl From<ExtractError> for Failure {
     fn from(error: ExtractError) -> Self {
         let status = match &error {
@@ -86,6 +105,9 @@ fn is_broken_medium(error: &ContentsError) -> bool {
 }
 
 pub(crate) fn inspect(arguments: &InspectArguments) -> Outcome {
+    if let Some(html) = &arguments.html {
+        return report(arguments, html);
+    }
     let summary = inspect::inspect(&contents(&arguments.image)?)?;
     if arguments.json {
         let json = serde_json::to_string_pretty(&summary).map_err(Status::Environment.because())?;
@@ -93,6 +115,24 @@ pub(crate) fn inspect(arguments: &InspectArguments) -> Outcome {
     } else {
         print(&format!("{summary}\n"))?;
     }
+    Ok(Status::Good)
+}
+
+/// Writes the report, whole or not at all.
+fn report(arguments: &InspectArguments, html: &Path) -> Outcome {
+    let path = disk_of(&arguments.image);
+    let disk = open(&path)?;
+    let contents = Contents::open(Arc::clone(&disk))?;
+    let trust = arguments.proof.trust()?;
+    let proof = arguments.proof.prove(&path, &disk, &trust)?;
+    let page = page::render(&Dossier::gather(&contents, proof, &trust)?);
+    let folder = html.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder)
+        .and_then(|mut file| file.write_all(page.as_bytes()).map(|()| file))
+        .and_then(|file| file.persist(html).map_err(|error| error.error));
+    written.with_context(|| format!("writing {}", html.display())).map_err(Status::Environment.because())?;
     Ok(Status::Good)
 }
 

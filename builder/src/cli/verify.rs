@@ -28,6 +28,16 @@ const MOST_MANIFEST_BYTES: u64 = 64 << 20;
 pub(crate) struct Arguments {
     /// The disk image, or the output folder of a build.
     image: PathBuf,
+    #[command(flatten)]
+    proof: ProofArguments,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What an image is held against.
+#[derive(Debug, clap::Args)]
+pub(super) struct ProofArguments {
     /// Certificates (PEM or DER), or folders of them, that may vouch for boot artefact, policy and root hash.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     trust: Vec<PathBuf>,
@@ -52,9 +62,6 @@ pub(crate) struct Arguments {
     /// The manifest to hold the image against; without it, the manifest.json beside disk.img.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 impl From<CertificatesError> for Failure {
@@ -70,23 +77,12 @@ impl From<CertificatesError> for Failure {
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let path = disk_of(&arguments.image);
     let disk = open(&path)?;
-    let trust = trust(arguments)?;
+    let trust = arguments.proof.trust()?;
     if trust.is_empty() {
         let hint = "nothing is trusted, so nothing can be proved: give the certificates with --trust PATH";
         return Err(Status::Usage.because()(anyhow!(hint)));
     }
-    let manifest = manifest(arguments, &path)?;
-    let bar = Bar::bytes("verifying");
-    let options = Options {
-        allow_development: arguments.allow_development,
-        stage0: known_stage0(arguments)?,
-        progress: &bar,
-    };
-    let mut report = prove(&disk, manifest.as_ref().and_then(|read| read.as_ref().ok()), &trust, &options);
-    drop(bar);
-    if let Some(Err(problem)) = manifest {
-        report.bad("manifest", problem);
-    }
+    let report = arguments.proof.prove(&path, &disk, &trust)?;
     print(&if arguments.json { json(&report) } else { format!("{report}\n") })?;
     Ok(if report.verdict() == State::Ok { Status::Good } else { Status::Bad })
 }
@@ -104,67 +100,87 @@ fn json(report: &Report) -> String {
     format!("{value:#}\n")
 }
 
-fn trust(arguments: &Arguments) -> Result<Trust, Failure> {
-    let by_role: [(&[PathBuf], &[Role]); 4] = [
-        (&arguments.trust, &Role::ALL),
-        (&arguments.trust_boot, &[Role::Boot]),
-        (&arguments.trust_policy, &[Role::Policy]),
-        (&arguments.trust_root, &[Role::Root]),
-    ];
-    let mut trust = Trust::default();
-    for (paths, roles) in by_role {
-        for path in paths {
-            for certificate in read_certificates(path)? {
-                trust.add(certificate, roles);
+impl ProofArguments {
+    /// Proves the image of this path, by these certificates.
+    pub(super) fn prove(&self, path: &Path, disk: &Disk, trust: &Trust) -> Result<Report, Failure> {
+        let manifest = self.manifest(path)?;
+        let bar = Bar::bytes("verifying");
+        let options = Options {
+            allow_development: self.allow_development,
+            stage0: self.known_stage0()?,
+            progress: &bar,
+        };
+        let mut report = prove(disk, manifest.as_ref().and_then(|read| read.as_ref().ok()), trust, &options);
+        drop(bar);
+        if let Some(Err(problem)) = manifest {
+            report.bad("manifest", problem);
+        }
+        Ok(report)
+    }
+
+    /// The certificates, each with what it may vouch for.
+    pub(super) fn trust(&self) -> Result<Trust, Failure> {
+        let by_role: [(&[PathBuf], &[Role]); 4] = [
+            (&self.trust, &Role::ALL),
+            (&self.trust_boot, &[Role::Boot]),
+            (&self.trust_policy, &[Role::Policy]),
+            (&self.trust_root, &[Role::Root]),
+        ];
+        let mut trust = Trust::default();
+        for (paths, roles) in by_role {
+            for path in paths {
+                for certificate in read_certificates(path)? {
+                    trust.add(certificate, roles);
+                }
             }
         }
+        Ok(trust)
     }
-    Ok(trust)
-}
 
-/// SHA-256 of every stage0 that this program carries, and of those given.
-fn known_stage0(arguments: &Arguments) -> Result<Vec<[u8; 32]>, Failure> {
-    let mut known: Vec<[u8; 32]> = Vec::new();
-    for arch in Arch::ALL {
-        known.extend(stage0::carried(arch).ok().map(|program| <[u8; 32]>::from(Sha256::digest(program))));
+    /// SHA-256 of every stage0 that this program carries, and of those given.
+    fn known_stage0(&self) -> Result<Vec<[u8; 32]>, Failure> {
+        let mut known: Vec<[u8; 32]> = Vec::new();
+        for arch in Arch::ALL {
+            known.extend(stage0::carried(arch).ok().map(|program| <[u8; 32]>::from(Sha256::digest(program))));
+        }
+        for path in &self.stage0 {
+            let program = fs::read(path)
+                .with_context(|| format!("reading the stage0 {}", path.display()))
+                .map_err(Status::Environment.because())?;
+            known.push(Sha256::digest(program).into());
+        }
+        known.extend(&self.stage0_sha256);
+        Ok(known)
     }
-    for path in &arguments.stage0 {
-        let program = fs::read(path)
-            .with_context(|| format!("reading the stage0 {}", path.display()))
-            .map_err(Status::Environment.because())?;
-        known.push(Sha256::digest(program).into());
+
+    /// The manifest, or why what is there is none. A manifest that is not there is no fault unless it was asked for.
+    fn manifest(&self, disk: &Path) -> Result<Option<Result<Manifest, String>>, Failure> {
+        let beside = disk.with_file_name("manifest.json");
+        let path = match &self.manifest {
+            Some(path) => path,
+            None if disk.file_name().is_some_and(|name| name == DISK) => &beside,
+            None => return Ok(None),
+        };
+        let failed = |error: io::Error| {
+            Status::Environment.because()(anyhow!(error).context(format!("reading {}", path.display())))
+        };
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.manifest.is_none() => {
+                return Ok(None);
+            }
+            Err(error) => return Err(failed(error)),
+            Ok(metadata) if metadata.len() > MOST_MANIFEST_BYTES => {
+                return Ok(Some(Err(format!("{} has {} bytes", path.display(), metadata.len()))));
+            }
+            Ok(_) => {}
+        }
+        let bytes = fs::read(path).map_err(failed)?;
+        let text = String::from_utf8(bytes).map_err(|_| format!("{} is no text", path.display()));
+        Ok(Some(text.and_then(|text| Manifest::from_json(&text).map_err(|error| error.to_string()))))
     }
-    known.extend(&arguments.stage0_sha256);
-    Ok(known)
 }
 
 fn sha256(text: &str) -> Result<[u8; 32], String> {
     let bytes = hex::decode(&text.to_ascii_lowercase()).and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| "expected 64 hexadecimal digits".to_owned())
-}
-
-/// The manifest, or why what is there is none. A manifest that is not there is no fault unless it was asked for.
-fn manifest(arguments: &Arguments, disk: &Path) -> Result<Option<Result<Manifest, String>>, Failure> {
-    let beside = disk.with_file_name("manifest.json");
-    let path = match &arguments.manifest {
-        Some(path) => path,
-        None if disk.file_name().is_some_and(|name| name == DISK) => &beside,
-        None => return Ok(None),
-    };
-    let failed = |error: io::Error| {
-        Status::Environment.because()(anyhow!(error).context(format!("reading {}", path.display())))
-    };
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.manifest.is_none() => {
-            return Ok(None);
-        }
-        Err(error) => return Err(failed(error)),
-        Ok(metadata) if metadata.len() > MOST_MANIFEST_BYTES => {
-            return Ok(Some(Err(format!("{} has {} bytes", path.display(), metadata.len()))));
-        }
-        Ok(_) => {}
-    }
-    let bytes = fs::read(path).map_err(failed)?;
-    let text = String::from_utf8(bytes).map_err(|_| format!("{} is no text", path.display()));
-    Ok(Some(text.and_then(|text| Manifest::from_json(&text).map_err(|error| error.to_string()))))
 }

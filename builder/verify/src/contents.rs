@@ -1,5 +1,7 @@
 //! The parts of an image, read but not proved: for looking at them and copying them out.
 
+use std::io;
+
 use graven_boot::fit::{Fit, FitError};
 use graven_boot::initramfs::{Entry, Initramfs, Kind};
 use graven_boot::kernel::{self, ImageError};
@@ -189,6 +191,14 @@ impl Contents {
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Length of the disk in bytes.
+    ///
+    /// # Errors
+    /// Whatever the operating system says of it.
+    pub fn disk_bytes(&self) -> io::Result<u64> {
+        self.disk.size()
     }
 
     /// The bytes of a partition.

@@ -26,6 +26,7 @@ pub mod inspect;
 mod layout;
 mod links;
 pub mod manifest;
+pub mod page;
 pub mod proof;
 mod prove;
 pub mod report;

@@ -70,6 +70,11 @@ impl Trust {
         self.certificates.iter().any(|(known, roles)| known == certificate && roles.contains(&role))
     }
 
+    /// Every certificate with what it may vouch for, in the order in which they came.
+    pub fn entries(&self) -> impl Iterator<Item = (&Certificate, &[Role])> {
+        self.certificates.iter().map(|(certificate, roles)| (certificate, roles.as_slice()))
+    }
+
     /// Every certificate, those for `role` first: a signature by another role's is then found genuine but out of place.
     pub(crate) fn certificates(&self, role: Role) -> Vec<Certificate> {
         let (own, others): (Vec<_>, Vec<_>) =

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use graven_handoff::hex;
 use graven_image::tree::{Metadata, Tree};
 use graven_ipe::lint::{Against, Severity};
-use graven_ipe::{Action, Algorithm, Digest, Facts, Hook, Kernel, Op, Policy, Verdict};
+use graven_ipe::{Action, Algorithm, Digest, Facts, Hook, Kernel, Op, Place, Policy, Verdict};
 use graven_sources::dir::{Attributes, scan};
 use graven_verify::Contents;
 use graven_verify::survey::{Survey, Surveyed, survey};
@@ -38,7 +39,7 @@ pub(super) struct Arguments {
     #[arg(long, requires = "root_hash")]
     signed: bool,
     /// Where the files lie when the kernel asks.
-    #[arg(long = "where", value_name = "PLACE", value_enum, default_value_t)]
+    #[arg(long = "where", value_name = "PLACE", default_value_t, value_parser = places())]
     place: Place,
     /// Only what is so decided.
     #[arg(long, value_name = "DECISION", value_enum)]
@@ -59,45 +60,6 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// Where a file lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-enum Place {
-    /// The root: on its dm-verity device.
-    #[default]
-    Root,
-    /// A copy on a tmpfs: /tmp, /run, /dev/shm.
-    Tmpfs,
-    /// A copy on the state or another writable disk, without fs-verity.
-    State,
-    /// Seen through an overlay over the root, and not changed in it.
-    Overlay,
-    /// Changed in an overlay, or bound from elsewhere into the root.
-    OverlayUpper,
-    /// A copy in memory that has no name.
-    Memfd,
-    /// The file system that the initramfs was unpacked into.
-    Initramfs,
-}
-
-impl Place {
-    /// What the kernel knows of a file there.
-    fn facts(self, root: &Facts) -> Facts {
-        let providers = root.providers;
-        match self {
-            // The kernel asks for the device of the file that holds the data, below the overlay.
-            Self::Root | Self::Overlay => root.clone(),
-            Self::Tmpfs | Self::State | Self::OverlayUpper | Self::Memfd => {
-                Facts { providers, ..Facts::default() }
-            }
-            Self::Initramfs => Facts { boot_verified: true, providers, ..Facts::default() },
-        }
-    }
-
-    fn name(self) -> String {
-        clap::ValueEnum::to_possible_value(&self).map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Only {
     Allowed,
@@ -106,6 +68,12 @@ enum Only {
 
 fn sha256(text: &str) -> Result<Digest, String> {
     Digest::from_hex(Algorithm::Sha256, text).map_err(|error| error.to_string())
+}
+
+/// Their names, each with what it is.
+fn places() -> impl TypedValueParser<Value = Place> {
+    let values = Place::ALL.map(|place| PossibleValue::new(place.name()).help(place.meaning()));
+    PossibleValuesParser::new(values).map(|name| Place::from_name(&name).unwrap_or_default())
 }
 
 fn op(name: &str) -> Result<Op, String> {
@@ -351,6 +319,7 @@ fn to_json(arguments: &Arguments, subject: &Subject, found: &Survey, told: &[&De
             "hook": decision.hook.name(),
             "allowed": decision.verdict.action == Action::Allow,
             "rule": policy.words(op, decision.verdict),
+            "audited": policy.audited(op, decision.verdict),
         })
     });
     let problems = found.problems.iter().filter(|problem| arguments.names(&problem.path)).map(|problem| {
