@@ -46,13 +46,25 @@ run_tests() {
   fi
 }
 
+# What has instructions of its own there, emulated.
+on_arm64() {
+  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld CC_aarch64_unknown_linux_musl=aarch64-linux-gnu-gcc \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER="qemu-aarch64 -cpu max" \
+    cargo test -p graven-verity --locked --quiet --target aarch64-unknown-linux-musl --lib -- hash fec
+}
+
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets --locked "${features[@]}" -- -D warnings
 step documentation env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 step dependencies deny
 step tests run_tests "${features[@]}"
-# Hundreds of random devices against veritysetup and fsverity, every bit of an image flipped.
-[ -z "$long" ] || step tests-of-hashes cargo test -p graven-verity --locked --quiet -- --ignored
+if [ -n "$long" ]; then
+  # Hundreds of random devices against veritysetup and fsverity, every bit of an image flipped.
+  step tests-of-hashes cargo test -p graven-verity --locked --quiet -- --ignored
+  step hashes-on-arm64 on_arm64
+  # Fails where something takes more instructions than it is allowed.
+  step instructions cargo bench -p graven-verity --locked --quiet --bench instructions
+fi
 # The initramfs program is a workspace of its own.
 step stage0-format cargo fmt --manifest-path boot/stage0/Cargo.toml --check
 step stage0-lints cargo clippy --manifest-path boot/stage0/Cargo.toml --all-targets --locked -- -D warnings

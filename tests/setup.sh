@@ -28,6 +28,8 @@ packages=(
   jq                                                    # oracle: manifest and list of files
   gpg gpg-agent gpgconf                                 # oracle: signatures of repositories
   libarchive-tools                                      # oracle: archives of bsdtar
+  keyutils                                              # guests: certificates for the kernel's keyrings
+  qemu-user valgrind                                    # hashes on arm64; instructions counted
   u-boot-tools device-tree-compiler                     # oracles: FIT, device trees
   dpkg-dev make bison flex libssl-dev bc patch          # U-Boot's verifier and arm64 kernels, from source
   python3-venv debian-archive-keyring ca-certificates
@@ -58,6 +60,13 @@ done
 if ! command -v cargo-deny >/dev/null; then
   say "installing cargo-deny"
   cargo install --quiet --locked cargo-deny || say "cargo-deny could not be installed: tests/run.sh will say that it is missing"
+fi
+# Who runs the benchmarks that Valgrind counts; of the version that Cargo.lock has.
+gungraun=$(awk '$1 == "name" && $3 == "\"gungraun-runner\"" { getline; gsub(/"/, "", $3); print $3 }' Cargo.lock)
+if [ "$(gungraun-runner --version 2>/dev/null | awk '{ print $NF }')" != "$gungraun" ]; then
+  say "installing gungraun-runner $gungraun"
+  cargo install --quiet --locked gungraun-runner --version "$gungraun" ||
+    say "gungraun-runner could not be installed: tests/run.sh --full will say that it is missing"
 fi
 
 # 3. Python oracles, in an environment of their own.
