@@ -8,7 +8,6 @@ pub mod build;
 pub mod deliver;
 pub mod error;
 pub mod firmware;
-mod flush;
 pub mod hash_area;
 mod identity;
 mod inputs;

@@ -2,23 +2,26 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use graven_image::erofs::{self, FileRecord, Written};
-use graven_image::gpt::Table;
+use graven_image::gpt::{Partition, Table};
 use graven_recipe::Recipe;
 use graven_verity::dm::{RootHash, Salt, Superblock, TreeBuilder};
 use graven_verity::fec;
 use graven_verity::fsverity::Stretch;
-use graven_verity::io::{Concat, Window, WriteAt};
+use graven_verity::io::{Concat, Window, WriteAt, flushing};
 use graven_verity::progress::Progress;
 
 use crate::assemble::Rootfs;
 use crate::error::{Error, Result};
-use crate::flush;
 use crate::hash_area::{BLOCK, HashArea, Parity, tree_params};
 use crate::identity;
 use crate::layout::{self, Places};
+
+/// Bytes written between two flushes.
+const FLUSHED: NonZeroU64 = NonZeroU64::new(128 << 20).unwrap();
 
 /// A root file system that lies on the disk, and the tree over it.
 #[derive(Debug)]
@@ -67,30 +70,33 @@ pub fn write(recipe: &Recipe, rootfs: &Rootfs, path: &Path, progress: &dyn Progr
     let disk = File::options().read(true).write(true).create_new(true).open(path).map_err(writing)?;
     disk.set_len(table.disk_bytes).map_err(writing)?;
     let slot = &places.slots[0];
-    let part = |index: usize| {
-        let partition = &table.partitions[index];
-        Window::new(&disk, partition.start, partition.len)
-    };
-    let tree = Window::new(part(slot.verity), hash_area.tree_start, hash_area.tree_bytes);
-    let mut builder = TreeBuilder::new(params.clone(), tree);
-    let (written, flushed) = flush::while_writing(&disk, |flush| {
-        erofs::write(&image, &part(slot.root), &mut [&mut builder, flush], progress)
+    let (root, verity) = (&table.partitions[slot.root], &table.partitions[slot.verity]);
+    let (written, flushed) = flushing(&disk, FLUSHED, |disk| -> io::Result<_> {
+        let tree = Window::new(within(disk, verity), hash_area.tree_start, hash_area.tree_bytes);
+        let mut builder = TreeBuilder::new(params.clone(), tree);
+        let written = erofs::write(&image, &within(disk, root), &mut [&mut builder], progress)?;
+        Ok((written, builder.finish()?))
     });
-    let Written { files, image: stretch } = written.map_err(|source| Error::root(path, source))?;
+    let (Written { files, image: stretch }, root_hash) =
+        written.map_err(|source| Error::root(path, source))?;
     flushed.map_err(writing)?;
-    let root_hash = builder.finish().map_err(writing)?;
 
     let superblock = Superblock { uuid: identity::uuid("superblock", &[&root_hash.to_string()]), params };
-    part(slot.verity).write_all_at(&superblock.to_bytes(), 0).map_err(writing)?;
+    let verity = within(&disk, verity);
+    verity.write_all_at(&superblock.to_bytes(), 0).map_err(writing)?;
     if let Some(parity) = &hash_area.parity {
-        let data = part(slot.root);
-        let tree = Window::new(part(slot.verity), hash_area.tree_start, hash_area.tree_bytes);
+        let data = within(&disk, root);
+        let tree = Window::new(&verity, hash_area.tree_start, hash_area.tree_bytes);
         let message =
             Concat::new().then(&data, superblock.params.data_bytes()).then(&tree, hash_area.tree_bytes);
-        let out = Window::new(part(slot.verity), parity.start, parity.bytes);
+        let out = Window::new(&verity, parity.start, parity.bytes);
         write_parity(parity, &message, &out, progress).map_err(writing)?;
     }
     Ok(RootImage { disk, table, places, superblock, root_hash, hash_area, files, stretch })
+}
+
+fn within<T>(disk: T, partition: &Partition) -> Window<T> {
+    Window::new(disk, partition.start, partition.len)
 }
 
 fn write_parity(

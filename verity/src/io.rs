@@ -3,6 +3,7 @@
 //! Trees are computed over anything that can be read at an offset from several threads at once: a file, a
 //! block device, a byte slice, or a file system image that does not exist yet and is produced as it is read.
 
+mod flush;
 mod overlay;
 
 use std::fs::File;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
+pub use self::flush::{Flushing, flushing};
 pub use self::overlay::Overlay;
 
 /// Bytes that can be read at any offset, from several threads at once.

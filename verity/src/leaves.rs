@@ -1,8 +1,8 @@
 //! The digests of a source's blocks, read and hashed by every thread of the pool in pieces that stay in its cache.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::hash::BlockHasher;
 use crate::io::{Holes, ReadAt};
@@ -17,7 +17,7 @@ pub(crate) const STRETCH: usize = 2 * 1024 * 1024;
 pub(crate) const PIECE: usize = 256 * 1024;
 
 /// Bytes of digests that are handed on at a time.
-const BATCH: usize = 2 * 1024 * 1024;
+const BATCH: usize = 1024 * 1024;
 
 /// Buffers that are used again: memory fresh from the system costs a fault a page, as much as reading it.
 #[derive(Default)]
@@ -35,8 +35,8 @@ impl Buffers {
         result
     }
 
-    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn free(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,61 +45,137 @@ impl Buffers {
 ///
 /// # Errors
 /// The first one of `source` or of `take`.
-pub(crate) fn digests(
+pub(crate) fn digests<T: FnMut(Vec<u8>) -> io::Result<()> + Send>(
     source: &dyn ReadAt,
     blocks: u64,
     hasher: &BlockHasher,
     slot: usize,
     progress: &dyn Progress,
-    mut take: impl FnMut(&[u8]) -> io::Result<()> + Send,
+    take: T,
 ) -> io::Result<()> {
-    let pass = Pass { source: Source::new(source), hasher, slot, progress };
-    let batch = |from: u64| vec![0; (blocks - from).min((BATCH / slot) as u64) as usize * slot];
-    let (mut from, mut now) = (0, batch(0));
-    pass.fill(from, &mut now)?;
-    while !now.is_empty() {
-        let after = from + (now.len() / slot) as u64;
-        let mut next = batch(after);
-        let (taken, filled) = rayon::join(|| take(&now), || pass.fill(after, &mut next));
-        taken?;
-        filled?;
-        (from, now) = (after, next);
-    }
-    Ok(())
+    let stretch = (STRETCH / hasher.block_size()).max(1);
+    let batch = (BATCH / (stretch * slot)).max(1);
+    let threads = rayon::current_num_threads();
+    let queue = Queue { given: 0, waiting: VecDeque::new(), take: Some(take), away: 0, error: None };
+    let pass = Pass {
+        source: Source::new(source),
+        hasher,
+        slot,
+        progress,
+        blocks,
+        stretch,
+        batch,
+        most_waiting: 2 * (batch + threads),
+        queue: Mutex::new(queue),
+    };
+    rayon::scope(|scope| (0..threads).for_each(|_| scope.spawn(|scope| pass.work(scope))));
+    pass.queue.into_inner().unwrap_or_else(PoisonError::into_inner).error.map_or(Ok(()), Err)
 }
 
-struct Pass<'a> {
+/// The threads take stretch after stretch, so that the source is read more or less from front to back.
+struct Pass<'a, T> {
     source: Source<'a>,
     hasher: &'a BlockHasher,
     slot: usize,
     progress: &'a dyn Progress,
+    /// Of the source.
+    blocks: u64,
+    /// Blocks of a stretch.
+    stretch: usize,
+    /// Stretches whose digests are handed on at a time.
+    batch: usize,
+    /// Stretches that may be under way, or wait to be handed on.
+    most_waiting: usize,
+    queue: Mutex<Queue<T>>,
 }
 
-impl Pass<'_> {
-    /// The digests of as many blocks from `from` on as `out` has slots. The threads take stretch after stretch, so that the
-    /// source is read more or less from front to back.
-    fn fill(&self, from: u64, out: &mut [u8]) -> io::Result<()> {
-        let block_size = self.hasher.block_size();
-        let blocks = (STRETCH / block_size).max(1);
-        let stretches = out.len().div_ceil(blocks * self.slot);
-        let queue = Mutex::new(out.chunks_mut(blocks * self.slot).enumerate());
-        let (failed, error) = (AtomicBool::new(false), Mutex::new(None));
-        let work = || {
-            while !failed.load(Ordering::Relaxed) {
-                let Some((index, out)) = queue.lock().expect("nothing panics under it").next() else {
-                    break;
-                };
-                let offset = (from + (index * blocks) as u64) * block_size as u64;
-                if let Err(problem) = self.source.digest(self.hasher, offset, self.slot, out) {
-                    failed.store(true, Ordering::Relaxed);
-                    error.lock().expect("nothing panics under it").get_or_insert(problem);
+struct Queue<T> {
+    /// Stretches given to threads so far.
+    given: u64,
+    /// The last ones of them, from the first that was not handed on: their digests, once they are known.
+    waiting: VecDeque<Option<Vec<u8>>>,
+    /// Who they are handed to, unless it is at work.
+    take: Option<T>,
+    /// Threads that went because too many wait.
+    away: usize,
+    error: Option<io::Error>,
+}
+
+/// What a thread is to do.
+enum Step<T> {
+    /// Hash this stretch.
+    Hash(u64),
+    /// Hand these on.
+    Hand(T, Vec<Vec<u8>>),
+    Leave,
+}
+
+impl<T: FnMut(Vec<u8>) -> io::Result<()> + Send> Pass<'_, T> {
+    /// Nobody waits for anybody: who finds nothing to do leaves, and is called again.
+    fn work<'s>(&'s self, scope: &rayon::Scope<'s>) {
+        loop {
+            match self.next() {
+                Step::Hash(stretch) => {
+                    let digests = self.hash(stretch);
+                    let mut queue = self.queue();
+                    let before = queue.given - queue.waiting.len() as u64;
+                    match digests {
+                        Ok(digests) => queue.waiting[(stretch - before) as usize] = Some(digests),
+                        Err(error) => queue.error = queue.error.take().or(Some(error)),
+                    }
                 }
-                self.progress.advance((out.len() / self.slot * block_size) as u64);
+                Step::Hand(mut take, batch) => {
+                    let taken = take(batch.concat());
+                    let mut queue = self.queue();
+                    queue.take = Some(take);
+                    queue.error = queue.error.take().or(taken.err());
+                    let away = std::mem::take(&mut queue.away);
+                    drop(queue);
+                    (0..away).for_each(|_| scope.spawn(|scope| self.work(scope)));
+                }
+                Step::Leave => return,
             }
-        };
-        let threads = rayon::current_num_threads().min(stretches);
-        rayon::scope(|scope| (0..threads).for_each(|_| scope.spawn(|_| work())));
-        error.into_inner().expect("nothing panics under it").map_or(Ok(()), Err)
+        }
+    }
+
+    fn next(&self) -> Step<T> {
+        let mut queue = self.queue();
+        let all_given = queue.given == self.blocks.div_ceil(self.stretch as u64);
+        if queue.error.is_some() {
+            return Step::Leave;
+        }
+        let due = if all_given { queue.waiting.len().min(self.batch) } else { self.batch };
+        let ready = queue.waiting.iter().take(due).take_while(|digests| digests.is_some()).count();
+        if ready == due
+            && due > 0
+            && let Some(take) = queue.take.take()
+        {
+            return Step::Hand(take, queue.waiting.drain(..due).flatten().collect());
+        }
+        if all_given {
+            return Step::Leave;
+        }
+        if queue.waiting.len() >= self.most_waiting {
+            queue.away += 1;
+            return Step::Leave;
+        }
+        queue.given += 1;
+        queue.waiting.push_back(None);
+        Step::Hash(queue.given - 1)
+    }
+
+    fn hash(&self, stretch: u64) -> io::Result<Vec<u8>> {
+        let from = stretch * self.stretch as u64;
+        let blocks = (self.blocks - from).min(self.stretch as u64) as usize;
+        let mut digests = vec![0; blocks * self.slot];
+        let block_size = self.hasher.block_size();
+        self.source.digest(self.hasher, from * block_size as u64, self.slot, &mut digests)?;
+        self.progress.advance((blocks * block_size) as u64);
+        Ok(digests)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,18 +241,30 @@ mod tests {
     use crate::progress::Silent;
 
     #[test]
-    fn digests_come_in_order_and_none_is_missing() {
+    fn digests_come_in_order_and_none_is_missing_however_slow_the_taker() {
         let hasher = BlockHasher::new(Algorithm::Sha256, Salting::Before(b"salt"), 512);
-        let count = 2 * BATCH / 32 + 7;
+        let count = 4 * BATCH / 32 + 7;
         let bytes: Vec<u8> = (0..count as u64 * 64).flat_map(u64::to_le_bytes).collect();
-        let mut found = Vec::new();
-        digests(&bytes, count as u64, &hasher, 32, &Silent, |batch| {
-            found.extend_from_slice(batch);
-            Ok(())
-        })
-        .unwrap();
-        assert!(found == hasher.digests(&bytes, 32));
+        let expected = hasher.digests(&bytes, 32);
+        for threads in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut found = Vec::new();
+            let take = |batch: Vec<u8>| {
+                // So long that the other threads have more waiting than they may.
+                if found.is_empty() {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+                found.extend(batch);
+                Ok(())
+            };
+            pool.install(|| digests(&bytes, count as u64, &hasher, 32, &Silent, take)).unwrap();
+            assert!(found == expected, "{threads}");
+        }
         let short = digests(&bytes, count as u64 + 1, &hasher, 32, &Silent, |_| Ok(()));
         assert_eq!(short.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let full = |_| Err(io::ErrorKind::StorageFull.into());
+        let error = digests(&bytes, count as u64, &hasher, 32, &Silent, full).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        digests(&bytes, 0, &hasher, 32, &Silent, full).unwrap();
     }
 }

@@ -96,11 +96,11 @@ impl Accumulator {
     /// Takes the digests of the next data blocks, in their slots. The blocks before must have come in whole.
     pub(crate) fn update_digests<E>(
         &mut self,
-        digests: &[u8],
+        digests: Vec<u8>,
         emit: &mut impl FnMut(HashBlocks<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         debug_assert!(self.partial.is_empty() && digests.len().is_multiple_of(self.slots.slot));
-        self.raise(0, digests.to_vec(), emit)
+        self.raise(0, digests, emit)
     }
 
     /// Whether the next data block begins a hash block.
@@ -181,7 +181,11 @@ impl Accumulator {
             }
             let state = &mut self.levels[level];
             state.digests += (digests.len() / self.slots.slot) as u64;
-            state.open.append(&mut digests);
+            if state.open.is_empty() {
+                state.open = std::mem::take(&mut digests);
+            } else {
+                state.open.append(&mut digests);
+            }
             let full = state.open.len() / used;
             if full > 0 {
                 let blocks = self.slots.blocks(&state.open[..full * used]);

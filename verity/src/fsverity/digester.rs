@@ -50,7 +50,7 @@ impl Digester {
             return Err(misplaced("the digests of blocks", self.data_size));
         }
         self.data_size += len;
-        let Ok(()) = self.accumulator.update_digests(digests, &mut pass_over);
+        let Ok(()) = self.accumulator.update_digests(digests.to_vec(), &mut pass_over);
         Ok(())
     }
 

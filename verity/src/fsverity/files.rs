@@ -1,14 +1,17 @@
 //! The digests of many files: small ones side by side.
 //!
-//! To hash a small file costs less than to open it. So a file is not asked for its length, which reading it tells; and the
-//! blocks of many files fill the lanes that those of one would leave idle.
+//! To hash a small file costs less than to open it. So files of one folder are opened by their names in it; a file is not
+//! asked for its length, which reading it tells; and the blocks of many fill the lanes that those of one would leave idle.
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rayon::prelude::*;
+use rustix::fs::{Mode, OFlags};
 
 use super::stretch::{accumulator, pass_over};
 use super::{Descriptor, Params, describe};
@@ -67,6 +70,7 @@ pub fn digest_files<P: AsRef<Path> + Sync>(
 struct Batch<'a> {
     params: &'a Params,
     descriptors: &'a BlockHasher,
+    folder: Folder,
     /// Their blocks, one file's after the other's.
     buffer: &'a mut [u8],
     used: usize,
@@ -77,7 +81,8 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     fn new(params: &'a Params, descriptors: &'a BlockHasher, buffer: &'a mut [u8]) -> Self {
-        Self { params, descriptors, buffer, used: 0, waiting: Vec::new(), results: Vec::new() }
+        let folder = Folder::default();
+        Self { params, descriptors, folder, buffer, used: 0, waiting: Vec::new(), results: Vec::new() }
     }
 
     fn take(&mut self, path: &Path, progress: &dyn Progress) {
@@ -91,7 +96,7 @@ impl<'a> Batch<'a> {
     /// Reads a small file into the buffer, and answers what is to take the place of its digest until that is known; of a
     /// large one the digest itself.
     fn read(&mut self, path: &Path, progress: &dyn Progress) -> io::Result<FileDigest> {
-        let file = File::open(path)?;
+        let file = self.folder.open(path)?;
         let room = &mut self.buffer[self.used..][..LARGE];
         let size = read_start(&file, room)?;
         if size == LARGE {
@@ -122,7 +127,7 @@ impl<'a> Batch<'a> {
                 1 => Some(Digest::from_hash(own)),
                 _ => {
                     let mut tree = accumulator(params);
-                    let Ok(()) = tree.update_digests(own, &mut pass_over);
+                    let Ok(()) = tree.update_digests(own.to_vec(), &mut pass_over);
                     let Ok(root) = tree.finish(&mut pass_over);
                     root
                 }
@@ -141,6 +146,34 @@ impl<'a> Batch<'a> {
     fn finish(mut self) -> Vec<io::Result<FileDigest>> {
         self.hash();
         self.results
+    }
+}
+
+/// The folder that the last file was in, opened when a second one came from there: its path need not be walked again.
+#[derive(Default)]
+struct Folder {
+    /// As the files' paths name it, with the slash at its end.
+    path: Vec<u8>,
+    opened: Option<OwnedFd>,
+}
+
+impl Folder {
+    fn open(&mut self, path: &Path) -> io::Result<File> {
+        let bytes = path.as_os_str().as_bytes();
+        let name_at = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let (folder, name) = bytes.split_at(name_at);
+        if folder.is_empty() || name.is_empty() || folder != self.path {
+            *self = Self { path: folder.to_vec(), opened: None };
+            return File::open(path);
+        }
+        if self.opened.is_none() {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            self.opened = rustix::fs::open(folder, flags, Mode::empty()).ok();
+        }
+        let Some(folder) = &self.opened else { return File::open(path) };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::io::retry_on_intr(|| rustix::fs::openat(folder, name, flags, Mode::empty()))?;
+        Ok(file.into())
     }
 }
 
@@ -165,7 +198,9 @@ mod tests {
     fn files_of_all_lengths_have_the_digests_that_each_has_alone() {
         let folder = tempfile::tempdir().unwrap();
         let lengths = [0, 1, 1023, 4000, 4096, 4097, 70_000, LARGE - 1, LARGE, LARGE + 1, PIECE + LARGE];
-        let paths: Vec<_> = (0..3 * FILES).map(|index| folder.path().join(index.to_string())).collect();
+        std::fs::create_dir(folder.path().join("in")).unwrap();
+        let name = |index: usize| format!("{}{index}", if index % 7 < 3 { "in/" } else { "" });
+        let paths: Vec<_> = (0..3 * FILES).map(|index| folder.path().join(name(index))).collect();
         for (index, path) in paths.iter().enumerate() {
             let len = lengths[index * index % lengths.len()];
             let bytes: Vec<u8> = (0..len).map(|i| (i * index / 7 % 253) as u8).collect();

@@ -81,7 +81,7 @@ impl Stretch {
 
     pub(super) fn append_to(&self, accumulator: &mut Accumulator) {
         let Ok(()) = accumulator.update_hash_blocks(&self.hash_blocks, &mut pass_over);
-        let Ok(()) = accumulator.update_digests(&self.rest, &mut pass_over);
+        let Ok(()) = accumulator.update_digests(self.rest.clone(), &mut pass_over);
     }
 }
 

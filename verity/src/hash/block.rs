@@ -123,8 +123,9 @@ impl BlockHasher {
 /// Whether there is nothing but zero bytes. Ends at the first 64 bytes that say no.
 fn is_zero(block: &[u8]) -> bool {
     let (lines, rest) = block.as_chunks::<64>();
-    lines.iter().all(|line| line.iter().fold(0, |all, byte| all | byte) == 0)
-        && rest.iter().all(|byte| *byte == 0)
+    let any =
+        |line: &[u8; 64]| line.as_chunks().0.iter().fold(0, |any, word| any | u128::from_ne_bytes(*word));
+    lines.iter().all(|line| any(line) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]

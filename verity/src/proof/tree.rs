@@ -42,7 +42,7 @@ impl MerkleTree {
         let size = params.algorithm().digest_size();
         let mut packed = Vec::new();
         leaves::digests(data, params.data_blocks(), &params.leaf_hasher(), size, progress, |digests| {
-            packed.extend_from_slice(digests);
+            packed.extend(digests);
             Ok(())
         })?;
         Ok(Self::from_packed(Shape::of(params), packed, Some(params.data_block_size().into())))

@@ -2,18 +2,22 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use graven_verity::dm::{self, RootHash, Salt, Superblock};
 use graven_verity::fec;
-use graven_verity::io::{Concat, Window, WriteAt};
+use graven_verity::io::{Concat, Window, WriteAt, flushing};
 use graven_verity::setup::{self, Layout, ParityPlace, Uuid};
 
 use super::devices::{Access, Device, Made, facts};
 use super::{Failure, Options, Outcome, Status, WRONG, name_of, show};
 use crate::cli::progress::Bar;
+
+/// Bytes of a tree between two flushes: what a disk takes while the data of the next ones is hashed.
+const FLUSHED: NonZeroU64 = NonZeroU64::new(4 << 20).unwrap();
 
 /// Bytes of a salt that is not given, as veritysetup has it.
 const RANDOM_SALT: usize = 32;
@@ -78,9 +82,13 @@ pub(super) fn run(arguments: &Arguments, options: &Options) -> Outcome {
 }
 
 fn write_tree(layout: &Layout, data: &Device, hash: &Device) -> Result<RootHash, Failure> {
-    let tree = Window::new(&hash.file, layout.tree_start, layout.tree_bytes());
     let bar = Bar::of(layout.params.data_bytes(), "hashing");
-    dm::build_with(&data.file, &layout.params, &tree, &bar)
+    let (built, flushed) = flushing(&hash.file, FLUSHED, |hash| {
+        let tree = Window::new(hash, layout.tree_start, layout.tree_bytes());
+        dm::build_with(&data.file, &layout.params, &tree, &bar)
+    });
+    built
+        .and_then(|root_hash| flushed.map(|()| root_hash))
         .with_context(|| format!("writing the tree over {} to {}", data.path.display(), hash.path.display()))
         .map_err(WRONG.because())
 }
