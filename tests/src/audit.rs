@@ -38,6 +38,8 @@ fn record(line: &str) -> Option<Record> {
     let mut rest = rest.trim();
     while let Some((key, after)) = rest.split_once('=') {
         let (value, after) = match after.strip_prefix('"') {
+            // The last field; a digest's algorithm in it has quotes of its own.
+            Some(quoted) if key == "rule" => (quoted.rsplit_once('"')?.0.to_owned(), ""),
             Some(quoted) => {
                 let (value, after) = quoted.split_once('"')?;
                 (value.to_owned(), after)
@@ -77,6 +79,13 @@ mod tests {
             assert_eq!(found[0].get(key), value);
         }
         assert_eq!(found[0].get("rule"), "DEFAULT op=EXECUTE action=DENY");
+    }
+
+    #[test]
+    fn a_rule_keeps_the_quotes_in_it() {
+        let line = r#"audit: type=1420 audit(1.2:3): ipe_op=EXECUTE rule="op=EXECUTE dmverity_roothash="sha256":5A action=ALLOW""#;
+        let rule = r#"op=EXECUTE dmverity_roothash="sha256":5A action=ALLOW"#;
+        assert_eq!(records(line)[0].get("rule"), rule);
     }
 
     #[test]

@@ -7,7 +7,9 @@
 pub mod archive;
 pub mod attacker;
 pub mod audit;
+mod bare;
 pub mod console;
+pub mod decisions;
 pub mod edge;
 pub mod emulated;
 pub mod fit;
