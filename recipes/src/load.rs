@@ -44,8 +44,8 @@ impl Recipe {
     /// Reads the recipe at `path`, a file or a folder with a `recipe.toml`, for one target and one profile.
     ///
     /// Layers, later over earlier: what it inherits, the recipe itself, `[target.T]`, `[profile.P]`, `--set`. Tables
-    /// merge, arrays append, everything else is replaced, and so is each entry of `[files]` and the source of a kernel by one
-    /// of another kind.
+    /// merge, arrays append (those of `--set` replace), everything else is replaced, and so is each entry of `[files]` and the
+    /// source of a kernel by one of another kind.
     ///
     /// # Errors
     /// Files that cannot be read, and everything that is wrong with the recipe, all at once.

@@ -84,6 +84,9 @@ impl Harm {
                 state.write_all_at(&[byte[0] ^ 1], *offset).unwrap();
             }
             Self::Edit(commands) => {
+                // What the journal still holds would be written over the edits at the next mount.
+                let journal = oracle::ask("e2fsck", ["-f", "-p", &state.display().to_string()]);
+                assert!(!journal.text.contains("UNEXPECTED INCONSISTENCY"), "{}", journal.text);
                 let list = state.with_extension("debugfs");
                 std::fs::write(&list, commands.join("\n") + "\n").unwrap();
                 let [list, state] = [list.as_path(), state].map(|path| path.display().to_string());
@@ -184,7 +187,8 @@ fn a_full_state_stops_nothing() {
 
     // The next version of the image persists one path more, for which there is no room.
     let folder = image::folder();
-    build(folder.path().join("out").as_path(), &["--set", "state.persist=[\"/var/lib/more\"]"]);
+    let persist = "state.persist=['/etc/machine-id','/etc/settings','/var/lib/app','/var/log','/var/lib/more']";
+    build(folder.path().join("out").as_path(), &["--set", persist]);
     let updated = Device::of(&folder.path().join("out"), Emulated::X86_64, 0);
     device.with_state(|state| {
         updated.with_state(|to| {
