@@ -1,7 +1,8 @@
 //! Which packages it takes: a set in which every dependency is met and nothing conflicts, found by a SAT solver.
 //!
 //! Preferences, in this order: what the lock has; the earlier alternative; a package of the name before one that provides
-//! it; higher priority; newer version. `Recommends` are never followed, and what nothing needs is left out.
+//! it; higher priority; newer version. `Recommends` are never followed, and what nothing needs is left out, and
+//! so is an alternative where another that is there anyway meets the same need.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -110,6 +111,7 @@ pub fn solve(universe: &Universe, wanted: &Wanted) -> Result<Vec<Choice>, Error>
     };
     let facts = solver.provider();
     let needed = facts.needed(&roots, &solution.into_iter().collect())?;
+    let needed = facts.lean(&roots, needed)?;
     let mut choices: Vec<Choice> = needed
         .into_iter()
         .map(|id| {
@@ -428,6 +430,34 @@ impl<'u> Facts<'u> {
             {
                 return Ok(needed);
             }
+        }
+    }
+
+    /// The same without each alternative that was chosen before another one came in, which meets the same need. What the lock
+    /// has stays.
+    fn lean(&self, roots: &[Requirement], mut chosen: Vec<SolvableId>) -> Result<Vec<SolvableId>, Error> {
+        let mut wants: Vec<(Option<SolvableId>, Requirement)> =
+            roots.iter().map(|requirement| (None, *requirement)).collect();
+        for id in &chosen {
+            let own = self.requirements(&self.candidate(*id))?;
+            wants.extend(own.into_iter().map(|requirement| (Some(*id), requirement)));
+        }
+        loop {
+            let mut set: HashSet<SolvableId> = chosen.iter().copied().collect();
+            let mut alone = HashSet::new();
+            for (owner, requirement) in &wants {
+                let meeting = self.meeting(*requirement, &set);
+                let owned = owner.is_none_or(|owner| set.contains(&owner) && !meeting.contains(&owner));
+                if let (true, Some(first)) = (owned, meeting.first())
+                    && meeting.iter().all(|id| id == first)
+                {
+                    alone.insert(*first);
+                }
+            }
+            let needless = |id: &&SolvableId| !alone.contains(*id) && !self.is_pinned(**id);
+            let Some(needless) = chosen.iter().rev().find(needless) else { return Ok(chosen) };
+            set.remove(needless);
+            chosen = self.needed(roots, &set)?;
         }
     }
 

@@ -93,6 +93,57 @@ fn the_first_alternative_is_taken_unless_another_is_there() {
     check(&[("aa", "1", "Depends: bb | cc"), ("cc", "1", "")], "aa", "aa=1 cc=1");
 }
 
+/// Archives of twelve packages with choices at random: the answer is whole, and none of it could be left out.
+#[test]
+fn an_answer_is_whole_and_lean() {
+    let mut state = 1u64;
+    let mut below = |most: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % most
+    };
+    let name = |at: u64| format!("p{at:02}");
+    for round in 0..500 {
+        // What each needs: groups of alternatives, each by a name that comes later, so that nothing needs itself.
+        let needs: Vec<Vec<Vec<u64>>> = (0..12u64)
+            .map(|at| {
+                let groups = if at < 10 { below(3) } else { 0 };
+                (0..groups).map(|_| (0..=below(3)).map(|_| at + 1 + below(11 - at)).collect()).collect()
+            })
+            .collect();
+        let texts: Vec<(String, String)> = (0..12u64)
+            .map(|at| {
+                let groups: Vec<String> = needs[at as usize]
+                    .iter()
+                    .map(|group| group.iter().map(|&one| name(one)).collect::<Vec<_>>().join(" | "))
+                    .collect();
+                let fields = match groups.as_slice() {
+                    [] => String::new(),
+                    groups => format!("Depends: {}", groups.join(", ")),
+                };
+                (name(at), fields)
+            })
+            .collect();
+        let packages: Vec<Package<'_>> =
+            texts.iter().map(|(name, fields)| (name.as_str(), "1", fields.as_str())).collect();
+        let asked: Vec<u64> = (0..=below(4)).map(|_| below(12)).collect();
+        let install = asked.iter().map(|&at| name(at)).collect::<Vec<_>>().join(" ");
+        let answer = answer(&universe(&packages), &wanted(&install));
+        let there: Vec<u64> =
+            answer.split(' ').map(|one| one[1..one.find('=').unwrap()].parse().unwrap()).collect();
+        let whole = |set: &[u64]| {
+            asked.iter().all(|one| set.contains(one))
+                && set.iter().all(|at| {
+                    needs[*at as usize].iter().all(|group| group.iter().any(|one| set.contains(one)))
+                })
+        };
+        assert!(whole(&there), "{round}: {packages:?} {install}: {answer}");
+        for one in &there {
+            let rest: Vec<u64> = there.iter().copied().filter(|other| other != one).collect();
+            assert!(!whole(&rest), "{round}: {packages:?} {install}: {answer}: p{one:02} is not needed");
+        }
+    }
+}
+
 #[test]
 fn a_provided_name_counts_for_its_version_only() {
     let all: &[_] = &[
