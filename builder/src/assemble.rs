@@ -64,7 +64,8 @@ pub struct Rootfs {
 ///
 /// # Errors
 /// Maintainer scripts whose effect is not known, layers that do not go over each other, a kernel that cannot enforce what
-/// the image promises, a module that is missing, an init that is not there, a policy that is none to ship, interpreters that the recipe does not want.
+/// the image promises, a module that is missing, an init that is not there, a policy that is none to ship, interpreters that
+/// the recipe does not want.
 pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
     let (kernel, accepted) = plan.kernel.inspect(&plan.recipe, Some(signers))?;
     let recipe = &plan.recipe;

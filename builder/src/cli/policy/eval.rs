@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::super::run::disk_of;
 use super::super::verify::open;
 use super::super::{Failure, Outcome, Status, print};
+use super::findings::{self, visible};
 use super::judged::judge;
 use super::{KernelArguments, read};
 
@@ -256,12 +257,7 @@ fn to_text(arguments: &Arguments, subject: &Subject, found: &Survey, told: &[&De
         };
     }
     let problems = found.problems.iter().filter(|problem| arguments.names(&problem.path));
-    let problems: Vec<String> = problems
-        .map(|problem| {
-            let (severity, code) = (problem.severity, problem.code);
-            format!("{severity}[{code}]: {}: {}\n", visible(&problem.path), visible(&problem.message))
-        })
-        .collect();
+    let problems: Vec<String> = problems.map(findings::to_text).collect();
     if !problems.is_empty() {
         text += if lines.is_empty() { "" } else { "\n" };
         text += &problems.concat();
@@ -303,11 +299,6 @@ fn to_text(arguments: &Arguments, subject: &Subject, found: &Survey, told: &[&De
     )
 }
 
-/// Without what a terminal would obey.
-pub(super) fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
 fn to_json(arguments: &Arguments, subject: &Subject, found: &Survey, told: &[&Decision<'_>]) -> String {
     let policy = &subject.policy;
     let decisions = told.iter().map(|decision| {
@@ -322,15 +313,7 @@ fn to_json(arguments: &Arguments, subject: &Subject, found: &Survey, told: &[&De
             "audited": policy.audited(op, decision.verdict),
         })
     });
-    let problems = found.problems.iter().filter(|problem| arguments.names(&problem.path)).map(|problem| {
-        json!({
-            "code": problem.code.as_str(),
-            "name": problem.code.name(),
-            "severity": problem.severity.name(),
-            "path": problem.path,
-            "message": problem.message,
-        })
-    });
+    let problems = found.problems.iter().filter(|problem| arguments.names(&problem.path));
     let interpreters = found.interpreters.iter().map(|interpreter| {
         json!({
             "path": interpreter.path,
@@ -343,7 +326,7 @@ fn to_json(arguments: &Arguments, subject: &Subject, found: &Survey, told: &[&De
         "policy": { "name": policy.name().to_string(), "version": policy.version().to_string() },
         "where": arguments.place.name(),
         "decisions": decisions.collect::<Vec<Value>>(),
-        "findings": problems.collect::<Vec<Value>>(),
+        "findings": problems.map(findings::to_json).collect::<Vec<Value>>(),
         "interpreters": interpreters.collect::<Vec<Value>>(),
     });
     format!("{value:#}\n")

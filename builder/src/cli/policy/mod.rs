@@ -2,6 +2,7 @@
 
 mod check;
 mod eval;
+mod findings;
 mod judged;
 mod sarif;
 mod scripts;

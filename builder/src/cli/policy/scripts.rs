@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::super::run::disk_of;
 use super::super::verify::open;
 use super::super::{Outcome, Status, print};
-use super::eval::{folder, visible};
+use super::eval::folder;
+use super::findings::{self, visible};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  graven policy scripts out/acme-fw-2.4.1-x86_64-uefi\n  \
@@ -94,10 +95,7 @@ fn to_text(
             text += &list("no exec bit", &interpreter.without_exec_bit);
         }
     }
-    for problem in problems {
-        let (severity, code) = (problem.severity, problem.code);
-        text += &format!("{severity}[{code}]: {}: {}\n", visible(&problem.path), visible(&problem.message));
-    }
+    text.extend(problems.iter().map(|problem| findings::to_text(problem)));
     let asking = interpreters.iter().filter(|interpreter| interpreter.asking() == Asking::Asks).count();
     text += &format!("\ninterpreters: {}, asking the kernel: {asking}", interpreters.len());
     text + match securebits {
@@ -123,15 +121,7 @@ fn to_json(interpreters: &[Interpreter], problems: &[&Problem], securebits: Opti
             "without_exec_bit": interpreter.without_exec_bit,
         })
     });
-    let problems = problems.iter().map(|problem| {
-        json!({
-            "code": problem.code.as_str(),
-            "name": problem.code.name(),
-            "severity": problem.severity.name(),
-            "path": problem.path,
-            "message": problem.message,
-        })
-    });
+    let problems = problems.iter().map(|problem| findings::to_json(problem));
     let value = json!({
         "interpreters": interpreters.collect::<Vec<Value>>(),
         "findings": problems.collect::<Vec<Value>>(),
