@@ -87,8 +87,7 @@ pub struct Session {
 impl Session {
     /// Boots the machine; its SSH server will be found behind this port here.
     pub fn boot(machine: &Machine, port: u16, key: PathBuf) -> Self {
-        let mut guest = Guest::start(machine);
-        guest.expect("graven: stage0: step 8/8 init /usr/lib/systemd/systemd", BOOT);
+        let (guest, _) = Guest::reach(machine, "graven: stage0: step 8/8 init /usr/lib/systemd/systemd");
         Self { guest, port, key }
     }
 

@@ -46,27 +46,32 @@ impl Guest {
         Self { console: Console::new(input, output), machine, commands: 0 }
     }
 
+    /// Starts a machine and waits until its console shows `pattern`; answers what it said until then, too.
+    pub fn reach(machine: &Machine, pattern: &str) -> (Self, String) {
+        let mut guest = Self::start(machine);
+        let reached = guest.console.wait_for_one_of(&[pattern, PANIC], BOOT);
+        let mut said = guest.console.text();
+        if reached != Ok(Some(0)) {
+            if !unlucky(&said) {
+                guest.give_up(&format!("`{pattern}` never came"), reached.err().unwrap_or(Silence::Ended));
+            }
+            eprintln!("QEMU's emulation stumbled in the early boot; booting once more");
+            let _ = guest.machine.kill();
+            guest = Self::start(machine);
+            said = guest.expect(pattern, BOOT);
+        }
+        (guest, said)
+    }
+
     /// Starts a machine and waits until its console shows `prompt`; then the kernel's console is quiet and audit records
     /// are no longer rationed.
     pub fn boot(machine: &Machine, prompt: &str) -> Self {
-        let mut guest = Self::start(machine);
-        match guest.console.wait_for_one_of(&[prompt, PANIC], BOOT) {
-            Ok(Some(0)) => {}
-            _ if unlucky(&guest.console.text()) => {
-                eprintln!("QEMU's emulation stumbled in the early boot; booting once more");
-                let _ = guest.machine.kill();
-                guest = Self::start(machine);
-                guest.expect(prompt, BOOT);
-            }
-            reached => {
-                guest.give_up(&format!("`{prompt}` never came"), reached.err().unwrap_or(Silence::Ended))
-            }
-        }
+        let (mut guest, _) = Self::reach(machine, prompt);
         guest.shell("dmesg -n 1; echo 0 >/proc/sys/kernel/printk_ratelimit");
         guest
     }
 
-    /// Waits for `pattern`; a machine that never says it fails the test with its whole console.
+    /// Waits for `pattern`; a machine that never says it fails the test with the end of its console.
     pub fn expect(&mut self, pattern: &str, within: Duration) -> String {
         let waited = self.console.wait_for(pattern, within);
         waited.unwrap_or_else(|silence| self.give_up(&format!("`{pattern}` never came"), silence))
@@ -146,7 +151,10 @@ impl Guest {
 
     fn give_up(&mut self, what: &str, silence: Silence) -> ! {
         let _ = self.machine.kill();
-        panic!("{what} ({silence:?}); the console said:\n{}", self.console.text());
+        let said = self.console.text();
+        let lines: Vec<&str> = said.lines().collect();
+        let last = &lines[lines.len().saturating_sub(100)..];
+        panic!("{what} ({silence:?}); the console's last lines:\n{}", last.join("\n"));
     }
 }
 

@@ -134,13 +134,14 @@ pub fn machine(out: &Path) -> Machine {
     machine_trusting(out, keys())
 }
 
-/// A machine that trusts another set of keys.
+/// A machine that trusts another set of keys. It has one processor: QEMU's emulation may stand still in the early boot while
+/// a second one comes up.
 pub fn machine_trusting(out: &Path, keys: &Path) -> Machine {
     let disk = if out.is_dir() { out.join(graven::deliver::DISK) } else { out.to_owned() };
     let pem = std::fs::read(keys.join("db.crt")).expect("the keys have a db certificate");
     let certificate = Certificate::read_all(&pem).expect("it is a certificate").remove(0);
     let list = certificate_list(uuid::Uuid::nil(), &certificate).expect("it fits a signature list");
-    Machine::new(disk).enrol(Enrolment { pk: list.clone(), kek: list.clone(), db: list })
+    Machine::new(disk).cpus(1).enrol(Enrolment { pk: list.clone(), kek: list.clone(), db: list })
 }
 
 /// Every file of an output folder by its name, read whole.

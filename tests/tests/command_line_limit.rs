@@ -78,8 +78,7 @@ fn a_policy_from_the_initramfs_is_enforced_and_parity_repairs_a_damaged_root() {
     disk.write_all_at(&[0; 4096], root["offset"].as_u64().unwrap()).unwrap();
     drop(disk);
 
-    let mut guest = Guest::start(&image::machine(&out));
-    guest.expect("minimal: up", BOOT);
+    let (mut guest, _) = Guest::reach(&image::machine(&out), "minimal: up");
     guest.expect("# ", BOOT);
     let line = guest.succeed("cat /proc/cmdline");
     assert_eq!(line.trim(), manifest["command_line"].as_str().unwrap());

@@ -28,8 +28,7 @@ fn carved() -> &'static Path {
 
 #[test]
 fn systemd_reaches_its_goal_without_a_failed_unit() {
-    let mut guest = Guest::start(&image::machine(carved()));
-    let log = guest.expect("root@carved:~# ", BOOT);
+    let (mut guest, log) = Guest::reach(&image::machine(carved()), "root@carved:~# ");
     assert!(log.contains("secureboot: Secure boot enabled"), "the firmware enforces");
     assert!(log.contains("graven: stage0: step 8/8 init /usr/lib/systemd/systemd"), "stage0 hands over");
     guest.shell("dmesg -n 1; export PAGER=cat SYSTEMD_COLORS=0");

@@ -22,8 +22,7 @@ fn minimal_boots_enforced_under_secure_boot_on_arm64() {
 }
 
 fn boots_enforced(out: &Path, on: Emulated, firmware_enforces: &str) {
-    let mut guest = Guest::start(&image::machine(out).platform(on.platform()));
-    let log = guest.expect("minimal: up", BOOT);
+    let (mut guest, log) = Guest::reach(&image::machine(out).platform(on.platform()), "minimal: up");
     assert!(log.contains(firmware_enforces), "the firmware enforces: {log}");
     for step in 1..=8 {
         assert!(log.contains(&format!("graven: stage0: step {step}/8 ")), "stage0 takes step {step}");
@@ -72,7 +71,7 @@ fn one_image_for_servers_boots_from_every_bus_that_their_firmware_knows() {
         image::build(&inputs::project().join("recipes/minimal"), &out, &["--target", target]);
         for bus in buses {
             let machine = image::machine(&out).platform(on.platform()).bus(*bus);
-            Guest::start(&machine).expect("minimal: up", BOOT);
+            Guest::reach(&machine, "minimal: up");
         }
     }
 }

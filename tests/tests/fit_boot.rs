@@ -309,8 +309,7 @@ fn sign_policy_again(image: &mut Forgery, signer: &dyn Signer) {
 
 /// Boots an image to its prompt: the policy is the only one, and enforced.
 fn boots_enforced(disk: &Path) -> String {
-    let mut guest = Guest::start(&fit::machine(disk));
-    guest.expect(UP, BOOT);
+    let (mut guest, _) = Guest::reach(&fit::machine(disk), UP);
     guest.expect("# ", BOOT);
     guest.succeed("mount -t securityfs securityfs /sys/kernel/security 2>/dev/null; true");
     assert_eq!(guest.succeed("cat /sys/kernel/security/ipe/enforce").trim(), "1");

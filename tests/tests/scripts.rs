@@ -4,8 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use graven_tests::emulated::Emulated;
-use graven_tests::guest::{BOOT, Guest};
+use graven_tests::guest::Guest;
 use graven_tests::{audit, image, inputs};
 use serde_json::Value;
 
@@ -53,8 +52,7 @@ fn with_locked_securebits_only_scripts_of_the_image_run() {
     }]);
     assert_eq!(manifest["interpreters"], expected);
 
-    let mut guest = Guest::start(&image::machine(&out).platform(Emulated::X86_64.platform()));
-    let console = guest.expect("all was tried", BOOT);
+    let (_guest, console) = Guest::reach(&image::machine(&out), "all was tried");
     for name in TRUSTED {
         assert_eq!(tried(&console, name), "exit status: 0", "{name}");
     }
@@ -80,8 +78,7 @@ fn without_securebits_the_same_scripts_run() {
     let out = folder.path().join("out");
     recipe(folder.path(), "[lockdown]\nexec-securebits = false\n");
     image::build(folder.path(), &out, &[]);
-    let mut guest = Guest::start(&image::machine(&out).platform(Emulated::X86_64.platform()));
-    let console = guest.expect("all was tried", BOOT);
+    let (_guest, console) = Guest::reach(&image::machine(&out), "all was tried");
     for name in TRUSTED.iter().chain(&UNTRUSTED).chain(&["argument"]) {
         assert_eq!(tried(&console, name), "exit status: 0", "{name}");
     }

@@ -9,7 +9,7 @@ use graven_boot::pkcs7;
 use graven_boot::sign::Signer;
 use graven_handoff::{Code, Enforcement};
 use graven_tests::forge::{Forgery, INIT, Part, addon, signed, signer, signer_of};
-use graven_tests::guest::{BOOT, Guest};
+use graven_tests::guest::Guest;
 use graven_tests::image;
 use graven_tests::refusal::{Stop, UP};
 use graven_tests::tampering::{Change, Row, Subject, broken_links};
@@ -446,5 +446,5 @@ fn an_image_with_everything_signed_again_boots() {
         boot.bind(&root_hash);
         boot.sign_policy(&policy_for(&root_hash), &db());
     });
-    Guest::start(&image::machine(image.path())).expect(UP, BOOT);
+    Guest::reach(&image::machine(image.path()), UP);
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use graven::deliver::DISK;
 use graven_boot::fdt::{Property, Tree};
 use graven_tests::emulated::Emulated;
-use graven_tests::guest::{BOOT, Guest};
+use graven_tests::guest::Guest;
 use graven_tests::oracle::ask;
 use graven_tests::refusal::UP;
 use graven_tests::{fit, image, inputs};
@@ -40,8 +40,7 @@ fn build(folder: &Path, section: &str) -> std::path::PathBuf {
 fn boot(out: &Path) -> String {
     let machine =
         image::machine(out).platform(Emulated::Arm64.platform()).arguments(["-machine", "acpi=off"]);
-    let mut guest = Guest::start(&machine);
-    guest.expect(UP, BOOT);
+    let (guest, _) = Guest::reach(&machine, UP);
     guest.stop()
 }
 
