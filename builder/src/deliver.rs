@@ -322,6 +322,9 @@ fn accepted(
     for (path, reason) in recipe.state.iter().flat_map(|state| &state.accept) {
         all.insert(format!("state.persist.{path}"), reason.value.clone());
     }
+    for (path, reason) in recipe.state.iter().flat_map(|state| &state.exec) {
+        all.insert(format!("state.exec.{path}"), reason.value.clone());
+    }
     for mount in &recipe.mounts {
         for (word, reason) in [("exec", &mount.exec), ("suid", &mount.suid), ("dev", &mount.dev)] {
             if let Some(reason) = reason {

@@ -154,6 +154,7 @@ fn plan(recipe: &Recipe, rootfs: &Rootfs, sealed: &SealedRoot, bound: &BoundPoli
             version: PolicyVersion(version.major, version.minor, version.revision),
         },
         compiled_in_policy: rootfs.kernel.compiled_in_policy(),
+        successor: recipe.policy.successor.as_ref().map(|path| path.value.clone()),
         enforcement: enforcement(recipe),
         secure_boot: match (recipe.target.boot_chain, recipe.boot.secure_boot) {
             (BootChain::Uki, SecureBoot::Required) => handoff::SecureBoot::Required,
@@ -236,6 +237,7 @@ fn state(recipe: &Recipe, state: &recipe::State) -> State {
             recipe::IfDamaged::Fail => IfDamaged::Fail,
         },
         persist: state.persist.iter().map(|path| path.value.clone()).collect(),
+        exec: state.exec.keys().cloned().collect(),
         seed: state.provision.as_ref().map(|provision| Seed {
             when: match provision.when {
                 recipe::SeedTime::FirstBoot => SeedTime::FirstBoot,

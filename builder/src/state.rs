@@ -75,12 +75,17 @@ pub(crate) fn pattern(
         GROWS_TO / BLOCK
     );
     // metadata_csum_seed: stage0 gives each machine's a UUID of its own without touching any other checksum.
-    let features = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,\
-                    huge_file,dir_nlink,extra_isize,metadata_csum,metadata_csum_seed";
+    let mut features = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,\
+                    huge_file,dir_nlink,extra_isize,metadata_csum,metadata_csum_seed"
+        .to_owned();
+    if !state.exec.is_empty() {
+        // fs-verity, by which a policy knows the programs on it.
+        features += ",verity";
+    }
     let mut command = mke2fs(&configuration);
     command.env("E2FSPROGS_FAKE_TIME", source_date.max(1).to_string());
     command.args(["-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "0"]);
-    command.args(["-e", "remount-ro", "-L", "state", "-U", &id.to_string(), "-O", features]);
+    command.args(["-e", "remount-ro", "-L", "state", "-U", &id.to_string(), "-O", &features]);
     command.args(["-J", &format!("size={journal}"), "-E", &extended]).arg(&image);
     command.arg((bytes / BLOCK).to_string());
     let output = command.output().map_err(|error| tool(&error))?;

@@ -323,6 +323,8 @@ pub struct Policy {
     pub mode: PolicyMode,
     /// The whole text, in which `{{roothash}}` stands for the root hash. Never together with rules.
     pub text: Option<LocalPath>,
+    /// Where, on a path of the state, a signed policy may lie that takes this one's place at the next boot.
+    pub successor: Option<At<String>>,
     /// Rules that go before the root's.
     pub rules: Vec<PolicyRule>,
     /// What the check finds and that is meant, by its name.
@@ -386,6 +388,8 @@ pub struct State {
     pub if_damaged: IfDamaged,
     /// Absolute paths that are bound from it: none lies in another, none is a way in.
     pub persist: Vec<At<String>>,
+    /// Paths among them from which programs may be started, where the policy lets them, and why.
+    pub exec: BTreeMap<String, Reason>,
     /// Paths among them that are ways in, and why they are persisted all the same.
     pub accept: BTreeMap<String, Reason>,
     /// Who may fill it, if anyone.

@@ -313,6 +313,9 @@ struct PolicyTable {
     /// The whole text of the policy, in a file; `{{name}}`, `{{version}}` and `{{roothash}}` stand for the recipe's name and
     /// version and the root hash in hexadecimal. The builder's own unless said.
     text: Option<String>,
+    /// Where, on a path of the state, a signed policy may lie: stage0 puts it into this one's place, where its name is the
+    /// same, its version higher and the root its own.
+    successor: Option<String>,
     /// Rules that go before the root's, in order; the first that matches decides.
     rule: Option<Vec<PolicyRuleTable>>,
     /// What the builder finds in the policy and that is meant, each by its name with the reason.
@@ -386,6 +389,9 @@ struct StateTable {
     /// Exact paths that are bound from it, `noexec,nosuid,nodev`. Made on the first boot as the image has them; what it has
     /// not becomes a folder.
     persist: Option<Vec<String>>,
+    /// Paths among them from which programs may be started, each with the reason. The policy decides which: the file system
+    /// has fs-verity for it.
+    exec: Option<BTreeMap<String, String>>,
     /// Paths among them that decide who gets in, each with the reason.
     accept: Option<BTreeMap<String, String>>,
     /// A seed that a factory signed may fill it.

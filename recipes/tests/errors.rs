@@ -99,6 +99,8 @@ fn impossible_values_say_what_is_possible() {
         "scripts.unenlightened = 'denied'",
         "policy.rule = [{ fsverity-signature = true }]",
         "policy.rule = [{ op = ['EXEC'] }]",
+        "policy.successor = '/var/lib/acme/policy.p7b'",
+        "state = { persist = ['/var/log'], exec = { '/srv' = 'plug-ins' } }",
         "policy.rule = [{ op = ['EXECUTE'], fsverity-digest = 'sha256:12' }]",
         "policy = { text = 'p.pol', rule = [{ op = ['EXECUTE'], dmverity-signature = true }] }",
         "scripts.interpreters = ['sh']",

@@ -86,6 +86,8 @@ codes! {
         "keep ipe.enforce= on the signed line as the builder wrote it";
     CompiledInPolicy = 58, "the policy compiled into the kernel is not the one that the plan names, or cannot be removed",
         "build the image with this very kernel";
+    Successor = 59, "a successor of the policy is refused",
+        "the image's own policy stays in force; see the detail, and check the file with `graven policy check --replaces`";
 
     RootMount = 60, "the root cannot be mounted",
         "check that the file system's module is among the modules and that the image was written whole";

@@ -25,6 +25,8 @@ pub struct Plan {
     /// The policy compiled into the kernel (`CONFIG_IPE_BOOT_POLICY`), where it has one: in force until the image's is, and
     /// removed then.
     pub compiled_in_policy: Option<PolicyIdentity>,
+    /// Where in the root, on a path of the state, a signed policy may lie that takes the image's place.
+    pub successor: Option<String>,
     /// What `ipe.enforce` must be.
     pub enforcement: Enforcement,
     /// Whether the firmware must have Secure Boot on.

@@ -74,6 +74,7 @@ fn boot() -> Result<Infallible, Failure> {
     state::open(&plan, &binding, &found)?;
     mounts::mount(&plan, &found)?;
     state::bind(&plan)?;
+    policy::succeed(&plan, &binding)?;
 
     log::step(7, "lockdown");
     lockdown::lock(&plan)?;

@@ -1,16 +1,20 @@
-//! Step 5: the IPE policy.
+//! Step 5: the IPE policy; and at the end of step 6 the one that may take its place.
 
 use std::borrow::Cow;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use graven_handoff::{Code, Enforcement, Plan, PolicyIdentity, PolicySource, hex, initramfs};
+use graven_handoff::{
+    Binding, Code, Enforcement, Plan, PolicyIdentity, PolicySource, PolicyVersion, RootHash, hex, initramfs,
+};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, OrFail};
 use crate::log;
+use crate::root::{self, ROOT};
 
 const IPE: &str = "/sys/kernel/security/ipe";
 
@@ -47,21 +51,29 @@ fn message(source: &PolicySource) -> Result<Cow<'_, [u8]>, Failure> {
     Ok(message.into())
 }
 
-/// One write: the kernel takes each for a whole policy.
 fn load(message: &[u8]) -> Result<(), Failure> {
-    let path = Path::new(IPE).join("new_policy");
-    let mut file = OpenOptions::new().write(true).open(&path).or_fail(Code::PolicyLoad, path.display())?;
+    put(&Path::new(IPE).join("new_policy"), message, Code::PolicyLoad, Code::PolicyRefused)
+}
+
+/// One write: the kernel takes each for a whole policy. `refused` is the code for a signature that it does not accept.
+fn put(node: &Path, message: &[u8], code: Code, refused: Code) -> Result<(), Failure> {
+    let mut file = OpenOptions::new().write(true).open(node).or_fail(code, node.display())?;
     match file.write(message) {
         Ok(written) if written == message.len() => Ok(()),
-        Ok(written) => {
-            Err(Failure::new(Code::PolicyLoad, format!("{written} of {} bytes were taken", message.len())))
-        }
+        Ok(written) => Err(Failure::new(code, format!("{written} of {} bytes were taken", message.len()))),
         Err(error) => {
             let code = match Errno::from_io_error(&error) {
-                Some(Errno::NOKEY | Errno::KEYREJECTED | Errno::NOPKG) => Code::PolicyRefused,
-                _ => Code::PolicyLoad,
+                Some(Errno::NOKEY | Errno::KEYREJECTED | Errno::NOPKG) => refused,
+                _ => code,
             };
-            Err(Failure::new(code, explain(&error)))
+            Err(Failure::new(
+                code,
+                match Errno::from_io_error(&error) {
+                    Some(Errno::STALE) => "ESTALE: its version is not above that of the policy in force".into(),
+                    Some(Errno::INVAL) => "EINVAL: it has another name, or a number in it is malformed".into(),
+                    _ => explain(&error),
+                },
+            ))
         }
     }
 }
@@ -91,6 +103,66 @@ fn activate(folder: &Path) -> Result<(), Failure> {
 fn set(path: &Path, code: Code) -> Result<(), Failure> {
     let mut file = OpenOptions::new().write(true).open(path).or_fail(code, path.display())?;
     file.write_all(b"1").or_fail(code, path.display())
+}
+
+/// Puts a signed policy of the state into the place of the image's, where there is one: with the same name and a higher
+/// version, which the kernel sees to, and for this root, or nothing would run. Whoever writes to the state can take it away
+/// or lay any other bytes there, so what is refused is said, and the image's policy stays.
+pub(crate) fn succeed(plan: &Plan, binding: &Binding) -> Result<(), Failure> {
+    let Some(path) = &plan.successor else { return Ok(()) };
+    let folder = Path::new(IPE).join("policies").join(&plan.policy.name);
+    let update = || -> Result<Option<Vec<u8>>, Failure> {
+        let Some(message) = candidate(path, &binding.root_hash)? else { return Ok(None) };
+        put(&folder.join("update"), &message, Code::Successor, Code::Successor)?;
+        Ok(Some(message))
+    };
+    let message = match update() {
+        Ok(Some(message)) => message,
+        Ok(None) => return Ok(()),
+        Err(failure) => {
+            failure.warn("the image's own policy stays in force");
+            return Ok(());
+        }
+    };
+    let read = |node: &str| std::fs::read(folder.join(node)).or_fail(Code::PolicyReadBack, node);
+    let version = String::from_utf8_lossy(&read("version")?).into_owned();
+    let new: PolicyVersion = version.parse().or_fail(Code::PolicyReadBack, "version")?;
+    if new <= plan.policy.version {
+        let detail = format!("a successor of version {}, found {new}", plan.policy.version);
+        return Err(Failure::new(Code::PolicyReadBack, detail));
+    }
+    let successor = PolicyIdentity { name: plan.policy.name.clone(), version: new };
+    same(&folder, &successor, &message)?;
+    only_ours(&successor)?;
+    log::note(&format!("policy {} {new} from {path} is in force", successor.name));
+    root::lets_run(&plan.init.path)
+}
+
+/// The bytes at this path of the root, no symbolic link followed; `None` where there are none.
+fn candidate(path: &str, root_hash: &RootHash) -> Result<Option<Vec<u8>>, Failure> {
+    /// The kernel takes 65,535 bytes.
+    const MOST: u64 = 65_536;
+    let root = open(ROOT, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let root = root.or_fail(Code::Successor, ROOT)?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    // Not waiting: it could be a pipe.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match openat2(&root, path, flags, Mode::empty(), resolve) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(Failure::new(Code::Successor, format!("{path}: {error}"))),
+    };
+    if !file.metadata().or_fail(Code::Successor, path)?.is_file() {
+        return Err(Failure::new(Code::Successor, format!("{path} is no file")));
+    }
+    let mut message = Vec::new();
+    file.take(MOST).read_to_end(&mut message).or_fail(Code::Successor, path)?;
+    // Once it is in force there is no way back. This is what makes one for another image harmless.
+    let own = format!("dmverity_roothash=sha256:{root_hash}");
+    match message.windows(own.len()).any(|window| window == own.as_bytes()) {
+        true => Ok(Some(message)),
+        false => Err(Failure::new(Code::Successor, format!("{path} does not name this root: {own}"))),
+    }
 }
 
 /// The policy compiled into the kernel was in force until now. Left there, root could one day activate it again.

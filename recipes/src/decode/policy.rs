@@ -3,7 +3,7 @@
 use super::{Choice, machine, rules};
 use crate::fields::Fields;
 use crate::place::At;
-use crate::recipe::{Policy, PolicyRule};
+use crate::recipe::{Policy, PolicyRule, State};
 use crate::value::Kind;
 use crate::words::{PolicyMode, PolicyOp, Profile};
 
@@ -21,6 +21,10 @@ pub(crate) fn policy(mut fields: Fields<'_>, choice: Option<&Choice>) -> Policy 
         );
     }
     let text = fields.local_path("text");
+    let successor = fields.text_like("successor", |path| match path.contains([' ', ':']) {
+        true => Err("a path without blanks and colons".to_owned()),
+        false => rules::image_path(path),
+    });
     let stated = fields.tables("rule");
     if let (Some(text), false) = (&text, stated.is_empty()) {
         let message = "`policy.text` is the whole policy: `policy.rule` adds nothing to it";
@@ -29,7 +33,20 @@ pub(crate) fn policy(mut fields: Fields<'_>, choice: Option<&Choice>) -> Policy 
     let rules = stated.into_iter().filter_map(rule).collect();
     let accept = fields.reasons("accept", machine::objection);
     fields.finish();
-    Policy { mode: mode.map(|mode| mode.value).unwrap_or_default(), text, rules, accept }
+    Policy { mode: mode.map(|mode| mode.value).unwrap_or_default(), text, successor, rules, accept }
+}
+
+/// A successor lies on the state, or it could never be written.
+pub(crate) fn lies_on_the_state(top: &Fields<'_>, policy: &Policy, state: Option<&State>) {
+    let Some(path) = &policy.successor else { return };
+    let persisted = state.iter().flat_map(|state| &state.persist);
+    let below =
+        |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !persisted.into_iter().any(|folder| below(folder)) {
+        let message = format!("`policy.successor` is `{}`, which is no path of the state", path.value);
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        top.report_with_help(&path.place, message, format!("[state] persist = [\"{folder}\"]"));
+    }
 }
 
 fn rule(mut fields: Fields<'_>) -> Option<PolicyRule> {

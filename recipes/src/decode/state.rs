@@ -149,6 +149,7 @@ pub(crate) fn state(mut fields: Fields<'_>, is_there: bool, mounts: &[Mount]) ->
             Err(one_of(path, &known))
         }
     });
+    let exec = fields.reasons("exec", |path| rules::image_path(path).map(|()| path.to_owned()));
     let has_provision = fields.has("provision");
     let provision = provision(fields.table("provision"), is_there && has_provision);
     let mut earlier: Vec<&At<String>> = Vec::new();
@@ -173,12 +174,17 @@ pub(crate) fn state(mut fields: Fields<'_>, is_there: bool, mounts: &[Mount]) ->
         }
         earlier.push(path);
     }
+    for (path, reason) in exec.iter().filter(|(path, _)| !persist.iter().any(|one| one.value == **path)) {
+        let message = format!("`{}` is not persisted", path.escape_debug());
+        fields.report_with_help(&reason.place, message, format!("[state] persist = [\"{path}\"]"));
+    }
     fields.finish();
     is_there.then(|| State {
         fs: fs.map(|word| word.value).unwrap_or_default(),
         size: size.unwrap_or(StateSize::Grow),
         if_damaged: if_damaged.map(|word| word.value).unwrap_or_default(),
         persist,
+        exec,
         accept,
         provision,
     })

@@ -15,6 +15,7 @@ static const struct {
     {"exec", exec_file, 1, "FILE: execve in a child"},
     {"execve-check", execve_check, 1, "FILE: AT_EXECVE_CHECK"},
     {"memfd-exec", memfd_exec, 1, "FILE: copy into a memfd, execute that"},
+    {"enable-verity", enable_verity, 1, "FILE: fs-verity, as `fsverity enable` does"},
     {"mmap-exec", mmap_exec, 1, "FILE: mmap(PROT_EXEC)"},
     {"mprotect-exec", mprotect_exec, 1, "FILE: mmap(PROT_READ), then mprotect(PROT_EXEC)"},
     {"private-mapping", private_mapping, 1, "FILE: change a private mapping, then mprotect(PROT_EXEC)"},

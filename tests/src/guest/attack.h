@@ -35,6 +35,7 @@ typedef enum verdict (*attack)(const char *name, int argc, char **argv);
 enum verdict execve_check(const char *, int, char **);
 enum verdict exec_file(const char *, int, char **);
 enum verdict memfd_exec(const char *, int, char **);
+enum verdict enable_verity(const char *, int, char **);
 enum verdict mmap_exec(const char *, int, char **);
 enum verdict mprotect_exec(const char *, int, char **);
 enum verdict private_mapping(const char *, int, char **);

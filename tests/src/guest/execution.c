@@ -1,7 +1,9 @@
 /* Getting foreign code executed: by exec, by mapping, by writing into what is mapped already. */
 #include "attack.h"
 
+#include <linux/fsverity.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -74,6 +76,12 @@ enum verdict memfd_exec(const char *name, int argc, char **argv) {
         close(reading);
     }
     return verdict;
+}
+
+enum verdict enable_verity(const char *name, int argc, char **argv) {
+    (void)argc;
+    struct fsverity_enable_arg how = {.version = 1, .hash_algorithm = FS_VERITY_HASH_ALG_SHA256, .block_size = 4096};
+    return report(name, "enable", ioctl(open_needed(name, argv[0]), FS_IOC_ENABLE_VERITY, &how));
 }
 
 enum verdict mmap_exec(const char *name, int argc, char **argv) {

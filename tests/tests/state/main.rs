@@ -8,3 +8,5 @@ mod device;
 mod proof;
 mod provision;
 mod reboot;
+mod successor;
+mod verity;

@@ -19,6 +19,8 @@ pub struct State {
     /// Absolute paths of the root that are bound from it, `noexec,nosuid,nodev`: each a file or a folder, as the root has
     /// it.
     pub persist: Vec<String>,
+    /// Those of them from which programs may be started, where the policy lets them: bound without `noexec`.
+    pub exec: Vec<String>,
     /// Whether a seed may fill it.
     pub seed: Option<Seed>,
 }

@@ -9,6 +9,7 @@ fn small() -> Plan {
         image: "minimal 1.0".to_owned(),
         policy: PolicyIdentity { name: "appliance".to_owned(), version: PolicyVersion(1, 0, 0) },
         compiled_in_policy: None,
+        successor: Some("/var/lib/acme/policy.p7b".to_owned()),
         enforcement: Enforcement::Enforce,
         secure_boot: SecureBoot::Required,
         kernel_lockdown: KernelLockdown::Integrity,
@@ -83,6 +84,7 @@ fn full() -> Plan {
         size: StateSize::Grow,
         if_damaged: IfDamaged::Volatile,
         persist: vec!["/etc/machine-id".to_owned(), "/var/log".to_owned()],
+        exec: vec!["/var/log".to_owned()],
         seed: Some(Seed { when: SeedTime::Always, wait_seconds: 300 }),
     });
     plan.relaxed = Relaxation::ALL

@@ -22,6 +22,9 @@ pub(super) fn render(plan: &Plan) -> String {
     if let Some(PolicyIdentity { name, version }) = &plan.compiled_in_policy {
         line("compiled-in-policy", &format!("{name} {version}"));
     }
+    if let Some(path) = &plan.successor {
+        line("policy.successor", path);
+    }
     line("policy.enforcement", plan.enforcement.word());
     line("secure-boot", plan.secure_boot.word());
     line("kernel-lockdown", plan.kernel_lockdown.word());
@@ -62,12 +65,15 @@ pub(super) fn render(plan: &Plan) -> String {
         let options = if options.is_empty() { "-" } else { options };
         line("mount", &format!("{source} {target} {file_system} {options} {on_damage} {contents}"));
     }
-    if let Some(State { partition, size, if_damaged, persist, seed }) = &plan.state {
+    if let Some(State { partition, size, if_damaged, persist, exec, seed }) = &plan.state {
         line("state.partition", &partition.to_string());
         line("state.size", size.word());
         line("state.if-damaged", if_damaged.word());
         for path in persist {
             line("state.persist", path);
+        }
+        for path in exec {
+            line("state.exec", path);
         }
         if let Some(Seed { when, wait_seconds }) = seed {
             line("state.seed", &format!("{when} {wait_seconds}"));
@@ -107,6 +113,9 @@ pub(super) fn parse(text: &str) -> Result<Plan, PlanError> {
         compiled_in_policy: lines.optional("compiled-in-policy", "NAME VERSION", |value| {
             let (name, version) = value.split_once(' ')?;
             Some(PolicyIdentity { name: policy_name(name)?, version: parsed(version)? })
+        })?,
+        successor: lines.optional("policy.successor", "an absolute path without blanks", |value| {
+            (absolute(value) && word(value)).then(|| value.to_owned())
         })?,
         enforcement: lines.one("policy.enforcement", "enforce or audit", Enforcement::from_word)?,
         secure_boot: lines.one("secure-boot", "required or not-required", SecureBoot::from_word)?,
@@ -325,6 +334,8 @@ impl<'a> Lines<'a> {
             if_damaged: self.one("state.if-damaged", "reset, volatile or fail", IfDamaged::from_word)?,
             persist: self
                 .set("state.persist", path, |value| State::can_persist(value).then(|| value.to_owned()))?,
+            exec: self
+                .set("state.exec", path, |value| State::can_persist(value).then(|| value.to_owned()))?,
             seed: self.optional("state.seed", "first-boot|always SECONDS(0-300)", seed)?,
         }))
     }

@@ -19,14 +19,14 @@ use crate::root::ROOT;
 pub(crate) fn bind(plan: &Plan) -> Result<(), Failure> {
     let Some(state) = &plan.state else { return Ok(()) };
     for path in &state.persist {
-        bind_one(path)?;
+        bind_one(path, state.exec.contains(path))?;
     }
     close(SUBSTITUTE);
     close(STATE);
     Ok(())
 }
 
-fn bind_one(path: &str) -> Result<(), Failure> {
+fn bind_one(path: &str, exec: bool) -> Result<(), Failure> {
     let code = Code::Persist;
     let substitute = place(SUBSTITUTE, path);
     let entry = if substitute.symlink_metadata().is_ok() { substitute } else { place(STATE, path) };
@@ -44,14 +44,15 @@ fn bind_one(path: &str) -> Result<(), Failure> {
 
     // The mount is found under the path only now, and its flags are its own.
     let mounted = self::target(path).or_fail(code, path)?;
+    let guards = if exec { CLOSED.difference(MountFlags::NOEXEC) } else { CLOSED };
     // Nobody but stage0 makes an identity.
     let read_only = if path == MACHINE_ID { MountFlags::RDONLY } else { MountFlags::empty() };
-    mount_remount(name(&mounted), MountFlags::BIND | CLOSED | read_only, c"").or_fail(code, path)?;
+    mount_remount(name(&mounted), MountFlags::BIND | guards | read_only, c"").or_fail(code, path)?;
     let found = fstatvfs(&mounted).or_fail(code, path)?.f_flag;
-    let closed = StatVfsMountFlags::NOEXEC | StatVfsMountFlags::NOSUID | StatVfsMountFlags::NODEV;
-    match found.contains(closed) {
+    let closed = StatVfsMountFlags::NOSUID | StatVfsMountFlags::NODEV;
+    match found.contains(closed) && found.contains(StatVfsMountFlags::NOEXEC) != exec {
         true => Ok(()),
-        false => Err(Failure::new(code, format!("{path}: not noexec,nosuid,nodev: {found:?}"))),
+        false => Err(Failure::new(code, format!("{path}: not as closed as it should be: {found:?}"))),
     }
 }
 

@@ -44,9 +44,11 @@ const FEATURES: [(usize, u32, u32); 3] = [
     (at::COMPATIBLE, 0x4, 0x4 | 0x8 | 0x10 | 0x20 | 0x1000),
     // filetype, extent, 64bit, csum_seed; recover, meta_bg, flex_bg
     (at::INCOMPATIBLE, 0x2 | 0x40 | 0x80 | 0x2000, 0x2 | 0x4 | 0x10 | 0x40 | 0x80 | 0x200 | 0x2000),
-    // metadata_csum; sparse_super, large_file, huge_file, dir_nlink, extra_isize, orphan_present
-    (at::READ_ONLY_COMPATIBLE, 0x400, 0x1 | 0x2 | 0x8 | 0x20 | 0x40 | 0x400 | 0x1_0000),
+    // metadata_csum; sparse_super, large_file, huge_file, dir_nlink, extra_isize, orphan_present, verity
+    (at::READ_ONLY_COMPATIBLE, 0x400, 0x1 | 0x2 | 0x8 | 0x20 | 0x40 | 0x400 | 0x1_0000 | VERITY),
 ];
+/// Made for images that start programs from their state; one that does so no longer goes on with what is there.
+const VERITY: u32 = 0x8000;
 
 /// What a partition's first block looks like.
 #[derive(Debug, PartialEq, Eq)]

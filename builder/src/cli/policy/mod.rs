@@ -6,6 +6,7 @@ mod findings;
 mod judged;
 mod sarif;
 mod scripts;
+mod sign;
 
 use std::path::PathBuf;
 use std::{fs, io};
@@ -28,6 +29,8 @@ enum Verb {
     Check(check::Arguments),
     /// Says of each file of a root what a policy decides, and by which rule.
     Eval(eval::Arguments),
+    /// Signs a policy's text, as the kernel takes it.
+    Sign(sign::Arguments),
     /// Lists the interpreters of a root, what each shows of asking the kernel, and the scripts behind it.
     Scripts(scripts::Arguments),
 }
@@ -36,6 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     match &arguments.verb {
         Verb::Check(arguments) => check::run(arguments),
         Verb::Eval(arguments) => eval::run(arguments),
+        Verb::Sign(arguments) => sign::run(arguments),
         Verb::Scripts(arguments) => scripts::run(arguments),
     }
 }

@@ -78,6 +78,13 @@ pub(crate) fn plan(
         plan.relaxed.iter().map(|relaxed| format!("RELAXED {} ({})", relaxed.what, shown(&relaxed.reason))),
     );
     details.extend(plan.hardening.iter().map(|hardening| format!("hardened {hardening}")));
+    let exec = plan.state.iter().flat_map(|state| &state.exec);
+    details.extend(
+        exec.map(|path| format!("what the policy lets may be started from the state at {}", shown(path))),
+    );
+    details.extend(
+        plan.successor.iter().map(|path| format!("a newer signed policy may lie at {}", shown(path))),
+    );
     details.extend(plan.additions.iter().map(|addition| match addition {
         Addition::Before(text) => format!("firmware may add {:?} before the line", shown(text)),
         Addition::After(text) => format!("firmware may add {:?} after the line", shown(text)),

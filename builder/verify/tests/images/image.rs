@@ -376,6 +376,7 @@ fn plan(params: &Params, covered: u64, parity_block: u64) -> Plan {
         image: "acme 1.2.3".into(),
         policy: PolicyIdentity { name: "acme".into(), version: PolicyVersion(1, 2, 3) },
         compiled_in_policy: None,
+        successor: None,
         enforcement: Enforcement::Enforce,
         secure_boot: SecureBoot::Required,
         kernel_lockdown: KernelLockdown::Integrity,
