@@ -98,6 +98,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
                 request.map(|request| Stub::Package(At { value: request, place: repository.place.clone() }));
         }
         needs_repositories(&top, &packages, kernel.as_ref(), &boot);
+        state::exec_is_persisted(&top, state.as_ref());
         policy::lies_on_the_state(&top, &policy, state.as_ref());
         if boot.stub.is_none() && is_uki {
             let message = format!("`boot.stub` is missing, which `{}` needs", choice.target.name);

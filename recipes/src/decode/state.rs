@@ -174,10 +174,6 @@ pub(crate) fn state(mut fields: Fields<'_>, is_there: bool, mounts: &[Mount]) ->
         }
         earlier.push(path);
     }
-    for (path, reason) in exec.iter().filter(|(path, _)| !persist.iter().any(|one| one.value == **path)) {
-        let message = format!("`{}` is not persisted", path.escape_debug());
-        fields.report_with_help(&reason.place, message, format!("[state] persist = [\"{path}\"]"));
-    }
     fields.finish();
     is_there.then(|| State {
         fs: fs.map(|word| word.value).unwrap_or_default(),
@@ -188,6 +184,17 @@ pub(crate) fn state(mut fields: Fields<'_>, is_there: bool, mounts: &[Mount]) ->
         accept,
         provision,
     })
+}
+
+/// What programs may be started from is persisted, or it would be no state.
+pub(crate) fn exec_is_persisted(top: &Fields<'_>, state: Option<&State>) {
+    let Some(state) = state else { return };
+    let strangers =
+        state.exec.iter().filter(|(path, _)| !state.persist.iter().any(|one| one.value == **path));
+    for (path, reason) in strangers {
+        let message = format!("`{}` is not persisted", path.escape_debug());
+        top.report_with_help(&reason.place, message, format!("[state] persist = [\"{path}\"]"));
+    }
 }
 
 /// `[state.provision]`
