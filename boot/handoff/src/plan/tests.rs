@@ -9,7 +9,7 @@ fn small() -> Plan {
         image: "minimal 1.0".to_owned(),
         policy: PolicyIdentity { name: "appliance".to_owned(), version: PolicyVersion(1, 0, 0) },
         compiled_in_policy: None,
-        successor: Some("/var/lib/acme/policy.p7b".to_owned()),
+        successor: None,
         enforcement: Enforcement::Enforce,
         secure_boot: SecureBoot::Required,
         kernel_lockdown: KernelLockdown::Integrity,
@@ -79,6 +79,7 @@ fn full() -> Plan {
             contents: Contents::Image,
         },
     ];
+    plan.successor = Some("/var/log/policy.p7b".to_owned());
     plan.state = Some(State {
         partition: uuid(8),
         size: StateSize::Grow,
