@@ -27,7 +27,8 @@ key=out/admin
 keys=recipes/edge-server/keys/admin.pub
 if ! [ -e "$keys" ]; then
   mkdir -p out
-  [ -e "$key.pub" ] || ssh-keygen -q -t ed25519 -N "" -C admin -f "$key"
+  # A key without its other half is what an interrupted run left.
+  [ -e "$key.pub" ] || { rm -f "$key"; ssh-keygen -q -t ed25519 -N "" -C admin -f "$key"; }
   cp "$key.pub" "$keys.new"
   mv "$keys.new" "$keys"
 fi
