@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use graven_boot::kernel::Kernel;
+use graven_boot::kernel::{Kernel, Release};
 use graven_image::tree::{Tree, TreePath};
 use graven_recipe::{Recipe, Unenlightened};
 use graven_verify::manifest;
@@ -101,19 +101,22 @@ fn unreadable(error: SurveyError) -> Error {
     Error::io(path, source)
 }
 
+/// The kernel takes the bits, and asks the policy about a script: `AT_EXECVE_CHECK` and the bits came in 6.14, IPE answers
+/// since 6.19.
+fn knows_securebits(release: &Release) -> Result<()> {
+    let lacks = match (release.at_least(6, 19), release.at_least(6, 14)) {
+        (true, _) => return Ok(()),
+        (false, true) => "it answers to who asks about a script, and does not ask the policy",
+        (false, false) => "it knows neither the bits nor the question (both are from 6.14 on)",
+    };
+    Err(Error::Limit(format!(
+        "lockdown.exec-securebits needs a kernel of 6.19 or later, this one is {release}: {lacks}"
+    )))
+}
+
 /// The bits do what they are for, and the image's own scripts still run.
 fn hold_securebits(kernel: &Kernel, asking: &[&Interpreter]) -> Result<()> {
-    // `AT_EXECVE_CHECK` and the bits came in 6.14, IPE answers since 6.19.
-    if !kernel.release.at_least(6, 19) {
-        return Err(Error::Limit(format!(
-            "lockdown.exec-securebits needs a kernel of 6.19 or later, this one is {}: {}",
-            kernel.release,
-            match kernel.release.at_least(6, 14) {
-                true => "it answers to who asks about a script, and does not ask the policy",
-                false => "it knows neither the bits nor the question (both are from 6.14 on)",
-            }
-        )));
-    }
+    knows_securebits(&kernel.release)?;
     let mut text = String::new();
     for interpreter in asking.iter().filter(|interpreter| !interpreter.without_exec_bit.is_empty()) {
         let _ = write!(text, "\n  {} would refuse", interpreter.path);
@@ -152,5 +155,24 @@ fn name(text: &mut String, paths: &[String]) {
     let _ = write!(text, " {}", shown.join(" "));
     if let Some(more) = paths.len().checked_sub(NAMED).filter(|more| *more > 0) {
         let _ = write!(text, " and {more} more");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn securebits_need_a_kernel_that_asks_the_policy() {
+        let said = |release: &str| {
+            let release = Release::parse(release).expect("a release");
+            knows_securebits(&release).map_err(|error| error.to_string())
+        };
+        assert_eq!(said("6.19.0-1-amd64"), Ok(()));
+        assert_eq!(said("7.3.4+deb13-amd64"), Ok(()));
+        for (release, words) in [("6.18.9", "does not ask the policy"), ("6.12.57+deb13-amd64", "neither")] {
+            let said = said(release).expect_err("it is refused");
+            assert!(said.contains(words) && said.contains(release), "{said}");
+        }
     }
 }

@@ -21,7 +21,7 @@ fn it_starts_whole_and_lets_its_administrator_in() {
 
     let ports = Forwarded::new([22, 80]);
     let machine = image::machine(&out).arguments(ports.arguments());
-    let (mut guest, _) = Guest::reach(&machine, "step 8/8 init /usr/lib/systemd/systemd");
+    let (guest, _) = Guest::reach(&machine, "step 8/8 init /usr/lib/systemd/systemd");
 
     let answer = ports.wait_for(80, "GET / HTTP/1.0\r\n\r\n", "edge-server is up", BOOT);
     assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");

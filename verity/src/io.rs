@@ -2,6 +2,41 @@
 //!
 //! Trees are computed over anything that can be read at an offset from several threads at once: a file, a
 //! block device, a byte slice, or a file system image that does not exist yet and is produced as it is read.
+//!
+//! # Example
+//!
+//! A source of one's own, and a part of it under a tree:
+//!
+//! ```
+//! use std::io;
+//!
+//! use graven_verity::dm::{self, Params, Salt};
+//! use graven_verity::hash::Algorithm;
+//! use graven_verity::io::{ReadAt, Window};
+//!
+//! /// Each byte is its own block's number.
+//! struct Numbered;
+//!
+//! impl ReadAt for Numbered {
+//!     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+//!         buf.iter_mut().zip(offset..).for_each(|(byte, at)| *byte = (at / 4096) as u8);
+//!         Ok(())
+//!     }
+//!
+//!     fn size(&self) -> io::Result<u64> {
+//!         Ok(1 << 30)
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let params = Params::new(Algorithm::Sha256, 4096, 4096, 100, Salt::new(&[])?)?;
+//! let part = Window::new(Numbered, 256 * 4096, 100 * 4096);
+//! let (of_part, of_start) = (tempfile::tempfile()?, tempfile::tempfile()?);
+//! // Blocks 256 to 355 hold what blocks 0 to 99 do.
+//! assert_eq!(dm::build(&part, &params, &of_part)?, dm::build(&Numbered, &params, &of_start)?);
+//! # Ok(())
+//! # }
+//! ```
 
 mod flush;
 mod overlay;

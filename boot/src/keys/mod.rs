@@ -128,14 +128,14 @@ pub enum KeysError {
 
 /// Makes RSA-2048 keys for every role, their certificates and enrolment files in the new or empty folder `dir`.
 ///
-/// Everything is written into a folder beside it and renamed at the end: `dir` holds all of it or is as it was. Takes a
+/// Everything is written at the end, into a folder beside it that is renamed: `dir` holds all of it or is as it was. Takes a
 /// few seconds.
 pub fn create(dir: &Path, options: &Options) -> Result<KeySet, KeysError> {
     let printable = options.name.chars().all(|c| !c.is_control());
     if options.name.is_empty() || options.name.chars().count() > LONGEST_NAME || !printable {
         return Err(KeysError::Name { name: options.name.clone() });
     }
-    let mut folder = folder::NewFolder::beside(dir)?;
+    let mut folder = folder::NewFolder::at(dir)?;
     let owner = match options.owner {
         Some(owner) => owner,
         None => uuid::Builder::from_random_bytes(random()?).into_uuid(),
@@ -147,8 +147,8 @@ pub fn create(dir: &Path, options: &Options) -> Result<KeySet, KeysError> {
         let subject =
             Subject { common_name: format!("{} {role}", options.name), development: options.development };
         let certificate = self_signed(&pair.ring, &subject, options.validity, random()?)?;
-        folder.write(&format!("{role}.key"), pem.as_bytes())?;
-        folder.write(&format!("{role}.crt"), certificate.to_pem().as_bytes())?;
+        folder.add(&format!("{role}.key"), pem.as_bytes());
+        folder.add(&format!("{role}.crt"), certificate.to_pem().as_bytes());
         signers.push(FileSigner::from_parts(pair, certificate));
     }
 
@@ -162,11 +162,11 @@ pub fn create(dir: &Path, options: &Options) -> Result<KeySet, KeysError> {
             unreachable!("a key at hand answers at once")
         };
         let stem = variable.name().to_ascii_lowercase();
-        folder.write(&format!("{stem}.der"), subject.certificate().der())?;
-        folder.write(&format!("{variable}.esl"), &list)?;
-        folder.write(&format!("{variable}.auth"), &update)?;
+        folder.add(&format!("{stem}.der"), subject.certificate().der());
+        folder.add(&format!("{variable}.esl"), &list);
+        folder.add(&format!("{variable}.auth"), &update);
     }
-    folder.write("owner.guid", format!("{owner}\n").as_bytes())?;
+    folder.add("owner.guid", format!("{owner}\n").as_bytes());
 
     let files = folder.publish()?;
     let certificates = signers.iter().map(|signer| signer.certificate().clone()).collect();

@@ -3,6 +3,23 @@
 //! Everything above asks for one thing only: the digests of many blocks of one length under one salt
 //! (`BlockHasher`). How they are computed is the [`Kernel`]'s affair, and all `unsafe` code of this crate is theirs:
 //! vector loads, stores, and calls of functions for instructions that were found to be there.
+//!
+//! # Example
+//!
+//! Which instructions hash trees here, and what each kernel that this machine has makes of the same blocks:
+//!
+//! ```
+//! use graven_verity::hash::{Algorithm, Kernel, digests};
+//!
+//! println!("{}", Kernel::best(Algorithm::Sha256));
+//!
+//! let blocks = vec![7u8; 20 * 4096];
+//! let salted = [b"salt", &blocks[..4096]].concat();
+//! for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_available(Algorithm::Sha256)) {
+//!     let all = digests(kernel, Algorithm::Sha256, b"salt", 4096, &blocks);
+//!     assert!(all.chunks(32).all(|digest| digest == Algorithm::Sha256.digest(&salted).as_bytes()));
+//! }
+//! ```
 #![allow(unsafe_code, reason = "vector instructions")]
 
 #[cfg(target_arch = "aarch64")]
