@@ -10,7 +10,7 @@ case "${1-}" in
   *) echo "usage: tests/run.sh [--full]" >&2; exit 2 ;;
 esac
 
-tests/setup.sh || exit 3
+tests/setup.sh "$@" || exit 3
 
 failed=()
 started=$SECONDS

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that builds and tests need, on a Debian 12 machine (or newer) with a Rust toolchain from rustup.
+# Everything that builds and tests need, on a Debian 12 machine (or newer) with a Rust toolchain from rustup; with `--full`,
+# what only the long tests need as well.
 # Idempotent: when all is here it looks and leaves. After it, everything runs offline.
 # Needs root or sudo for packages alone.
 set -euo pipefail
@@ -30,6 +31,7 @@ packages=(
   libarchive-tools                                      # oracle: archives of bsdtar
   keyutils                                              # guests: certificates for the kernel's keyrings
   qemu-user valgrind                                    # hashes on arm64; instructions counted
+  qemu-utils bmap-tools                                 # oracles: disk formats
   u-boot-tools device-tree-compiler                     # oracles: FIT, device trees
   dpkg-dev make bison flex libssl-dev bc patch          # U-Boot's verifier and arm64 kernels, from source
   python3-venv debian-archive-keyring ca-certificates
@@ -62,8 +64,9 @@ if ! command -v cargo-deny >/dev/null; then
   cargo install --quiet --locked cargo-deny || say "cargo-deny could not be installed: tests/run.sh will say that it is missing"
 fi
 # Who runs the benchmarks that Valgrind counts; of the version that Cargo.lock has.
-gungraun=$(awk '$1 == "name" && $3 == "\"gungraun-runner\"" { getline; gsub(/"/, "", $3); print $3 }' Cargo.lock)
-if [ "$(gungraun-runner --version 2>/dev/null | awk '{ print $NF }')" != "$gungraun" ]; then
+gungraun=
+[ "${1-}" != --full ] || gungraun=$(awk '$1 == "name" && $3 == "\"gungraun-runner\"" { getline; gsub(/"/, "", $3); print $3 }' Cargo.lock)
+if [ -n "$gungraun" ] && [ "$(gungraun-runner --version 2>/dev/null | awk '{ print $NF }')" != "$gungraun" ]; then
   say "installing gungraun-runner $gungraun"
   cargo install --quiet --locked gungraun-runner --version "$gungraun" ||
     say "gungraun-runner could not be installed: tests/run.sh --full will say that it is missing"

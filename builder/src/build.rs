@@ -7,7 +7,7 @@ use graven_verify::manifest::Manifest;
 use graven_verity::progress::Progress;
 
 use crate::assemble::assemble;
-use crate::deliver::{DISK, WholeSha256, deliver};
+use crate::deliver::{DISK, Extras, deliver};
 use crate::error::{Error, Result};
 use crate::firmware::{self, UBoot};
 use crate::link::link;
@@ -35,7 +35,7 @@ pub fn build(
     mut plan: Plan,
     stage0: &[u8],
     signers: &Signers,
-    whole: WholeSha256,
+    extras: &Extras,
     staging: Staging,
     number: &mut dyn FnMut(&Ids) -> Result<()>,
     progress: &dyn Progress,
@@ -53,7 +53,7 @@ pub fn build(
         Station::Done(boot) => boot,
         Station::Pending(requests) => return Ok(Built::Pending(requests)),
     };
-    let manifest = deliver(&plan, &rootfs, &boot, u_boot.as_ref(), signers, whole, &staging)?;
+    let manifest = deliver(&plan, &rootfs, &boot, u_boot.as_ref(), signers, extras, &staging)?;
     staging.publish()?;
     Ok(Built::Image(Box::new(manifest)))
 }

@@ -1,13 +1,15 @@
 //! Lay out and deliver: the rest of the disk, and everything that lies beside it in the output folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use graven_boot::cmdline::PolicyPlacement;
 use graven_image::fat;
+use graven_image::formats::{self, Format};
 use graven_image::tree::{Kind, WalkEntry};
 use graven_recipe::{PolicyMode, Recipe};
 use graven_targets::BootChain;
@@ -41,13 +43,13 @@ use graven_handoff::hex::encode as hex;
 /// Name of the disk image in the output folder.
 pub const DISK: &str = "disk.img";
 
-/// Whether the disk's plain SHA-256 is wanted: one serial pass over all of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WholeSha256 {
-    /// No; the manifest has its fs-verity digest.
-    No,
-    /// Yes, too.
-    Yes,
+/// What is made of the disk only where it is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Its plain SHA-256, in the manifest beside the fs-verity digest: one serial pass over all of it.
+    pub sha256: bool,
+    /// The same disk in other forms.
+    pub formats: BTreeSet<Format>,
 }
 
 /// Writes the EFI system partition, the partition table and the files beside the disk.
@@ -60,7 +62,7 @@ pub fn deliver(
     boot: &BootArtefact,
     u_boot: Option<&UBoot>,
     signers: &Signers,
-    whole: WholeSha256,
+    extras: &Extras,
     staging: &Staging,
 ) -> Result<Manifest> {
     let Plan { recipe, kernel, stub, inputs, .. } = plan;
@@ -90,15 +92,7 @@ pub fn deliver(
 
     let disk_io = |error| Error::io(&disk_path, error);
     let digest = digest(image).map_err(disk_io)?;
-    let sha256 = match whole {
-        WholeSha256::No => None,
-        WholeSha256::Yes => {
-            let mut hash = Summed { out: std::io::sink(), hash: Sha256::new() };
-            let mut disk = File::open(&disk_path).map_err(disk_io)?;
-            std::io::copy(&mut disk, &mut hash).map_err(disk_io)?;
-            Some(hex(&hash.hash.finalize()))
-        }
-    };
+    let sha256 = extras.sha256.then(|| sha256_of(&disk_path)).transpose()?;
 
     let signature_sha256 = sha256_hex(&sealed.signature);
     let params = &image.superblock.params;
@@ -196,9 +190,43 @@ pub fn deliver(
         sums.insert(name.clone(), sha256_hex(bytes));
     }
     sums.insert(FILES.into(), write_file_list(rootfs, sealed, staging)?);
+    for format in &extras.formats {
+        let name = format!("disk.{}", format.ending());
+        let path = staging.folder().join(&name);
+        write_format(*format, &manifest, rootfs.source_date, image, &path)?;
+        sums.insert(name, sha256_of(&path)?);
+    }
     let lines: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
     staging.write("SHA256SUMS", lines.as_bytes())?;
     Ok(manifest)
+}
+
+/// The disk in another form.
+fn write_format(
+    format: Format,
+    manifest: &Manifest,
+    made: i64,
+    image: &RootImage,
+    path: &Path,
+) -> Result<()> {
+    // State and free slots are what nobody vouches for.
+    let of_nobody = [Role::State, Role::EmptyRoot, Role::EmptyRootVerity, Role::EmptyRootVeritySig];
+    let vouched = manifest.partitions.iter().filter(|partition| !of_nobody.contains(&partition.role));
+    let covered: Vec<_> =
+        vouched.map(|partition| partition.offset..partition.offset + partition.size).collect();
+    let disk = formats::Disk { bytes: &image.disk, len: image.table.disk_bytes, covered: &covered };
+    let identity = formats::Identity { id: image.table.disk_guid, made };
+    let failed = |error| Error::io(path, error);
+    let mut out = File::options().read(true).write(true).create_new(true).open(path).map_err(failed)?;
+    formats::write(format, &disk, &identity, &mut out).map_err(failed)
+}
+
+/// Plain SHA-256 of a file.
+fn sha256_of(path: &Path) -> Result<String> {
+    let failed = |error| Error::io(path, error);
+    let mut hash = Summed { out: std::io::sink(), hash: Sha256::new() };
+    std::io::copy(&mut File::open(path).map_err(failed)?, &mut hash).map_err(failed)?;
+    Ok(hex(&hash.hash.finalize()))
 }
 
 /// How the boot artefact's file ends.

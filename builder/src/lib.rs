@@ -8,6 +8,7 @@ pub mod build;
 pub mod deliver;
 pub mod error;
 pub mod firmware;
+pub mod flash;
 pub mod hash_area;
 mod identity;
 mod inputs;

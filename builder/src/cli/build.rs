@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use graven::build::{Built, build};
-use graven::deliver::{DISK, WholeSha256};
+use graven::deliver::{DISK, Extras};
 use graven::error::{Error, Fault};
 use graven::firmware::{self, UBoot};
 use graven::kernel::summary;
@@ -17,6 +17,7 @@ use graven::supply::lock::{Keep, Locked};
 use graven_boot::keys;
 use graven_boot::sign::{Request, ToSign};
 use graven_finish::Ids;
+use graven_image::formats::Format;
 use graven_recipe::{Profile, Recipe, Selection};
 use graven_targets::BootChain;
 use graven_verify::manifest::{Manifest, Standing};
@@ -69,6 +70,10 @@ pub(crate) struct Arguments {
     /// Put the plain SHA-256 of the whole disk into the manifest, too.
     #[arg(long)]
     sha256: bool,
+    /// Write the disk in another form beside disk.img, too: raw.zst, qcow2, vhd, vhdx, or bmap for bmaptool; may be given more
+    /// than once.
+    #[arg(long = "format", value_name = "FORMAT", value_parser = format)]
+    formats: Vec<Format>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +84,13 @@ pub(crate) struct PlanArguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+fn format(word: &str) -> Result<Format, String> {
+    Format::from_name(word).ok_or_else(|| {
+        let names: Vec<&str> = Format::ALL.into_iter().map(Format::name).collect();
+        format!("expected one of {}; disk.img is always written", names.join(", "))
+    })
 }
 
 fn profile(word: &str) -> Result<Profile, String> {
@@ -191,9 +203,9 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
     let staging = Staging::open(&out).map_err(Error::from)?;
     let (plan, mut locked) = arguments.choice.plan(target, staging.folder(), Keep::OnDisk)?;
     let mut number = |ids: &Ids| locked.number(ids, &|line| eprintln!("graven: {line}"));
-    let whole = if arguments.sha256 { WholeSha256::Yes } else { WholeSha256::No };
+    let extras = Extras { sha256: arguments.sha256, formats: arguments.formats.iter().copied().collect() };
     let bar = Bar::bytes("writing the root");
-    match build(plan, &stage0, &signers, whole, staging, &mut number, &bar)? {
+    match build(plan, &stage0, &signers, &extras, staging, &mut number, &bar)? {
         Built::Pending(requests) => ask(&pending, requests),
         Built::Image(manifest) => {
             let disk = out.join(DISK);

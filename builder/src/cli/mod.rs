@@ -3,6 +3,7 @@
 mod build;
 mod contents;
 mod fit;
+mod flash;
 mod fsverity;
 mod init;
 mod keys;
@@ -111,6 +112,8 @@ enum Verb {
     Verity(verity::Arguments),
     /// Computes, signs and shows fs-verity digests, as fsverity does.
     Fsverity(fsverity::Arguments),
+    /// Writes an image to a disk and reads it back.
+    Flash(flash::Arguments),
     /// Boots an image in QEMU under Secure Boot, on the serial console.
     Run(run::Arguments),
     /// Lists the boards that images can be built for.
@@ -165,6 +168,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Provision(arguments) => provision::run(&arguments),
         Verb::Verity(arguments) => verity::run(&arguments),
         Verb::Fsverity(arguments) => fsverity::run(&arguments),
+        Verb::Flash(arguments) => flash::run(&arguments),
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Targets { json } => targets(json),
         Verb::Completions { shell } => {

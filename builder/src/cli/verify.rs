@@ -103,7 +103,7 @@ fn json(report: &Report) -> String {
 impl ProofArguments {
     /// Proves the image of this path, by these certificates.
     pub(super) fn prove(&self, path: &Path, disk: &Disk, trust: &Trust) -> Result<Report, Failure> {
-        let manifest = self.manifest(path)?;
+        let manifest = manifest(self.manifest.as_deref(), path)?;
         let bar = Bar::bytes("verifying");
         let options = Options {
             allow_development: self.allow_development,
@@ -152,32 +152,36 @@ impl ProofArguments {
         known.extend(&self.stage0_sha256);
         Ok(known)
     }
+}
 
-    /// The manifest, or why what is there is none. A manifest that is not there is no fault unless it was asked for.
-    fn manifest(&self, disk: &Path) -> Result<Option<Result<Manifest, String>>, Failure> {
-        let beside = disk.with_file_name("manifest.json");
-        let path = match &self.manifest {
-            Some(path) => path,
-            None if disk.file_name().is_some_and(|name| name == DISK) => &beside,
-            None => return Ok(None),
-        };
-        let failed = |error: io::Error| {
-            Status::Environment.because()(anyhow!(error).context(format!("reading {}", path.display())))
-        };
-        match fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.manifest.is_none() => {
-                return Ok(None);
-            }
-            Err(error) => return Err(failed(error)),
-            Ok(metadata) if metadata.len() > MOST_MANIFEST_BYTES => {
-                return Ok(Some(Err(format!("{} has {} bytes", path.display(), metadata.len()))));
-            }
-            Ok(_) => {}
+/// The manifest that was named, or that lies beside `disk.img`, or why what is there is none. A manifest that is not there is
+/// no fault unless it was asked for.
+pub(super) fn manifest(
+    named: Option<&Path>,
+    disk: &Path,
+) -> Result<Option<Result<Manifest, String>>, Failure> {
+    let beside = disk.with_file_name("manifest.json");
+    let path = match named {
+        Some(path) => path,
+        None if disk.file_name().is_some_and(|name| name == DISK) => &beside,
+        None => return Ok(None),
+    };
+    let failed = |error: io::Error| {
+        Status::Environment.because()(anyhow!(error).context(format!("reading {}", path.display())))
+    };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
+            return Ok(None);
         }
-        let bytes = fs::read(path).map_err(failed)?;
-        let text = String::from_utf8(bytes).map_err(|_| format!("{} is no text", path.display()));
-        Ok(Some(text.and_then(|text| Manifest::from_json(&text).map_err(|error| error.to_string()))))
+        Err(error) => return Err(failed(error)),
+        Ok(metadata) if metadata.len() > MOST_MANIFEST_BYTES => {
+            return Ok(Some(Err(format!("{} has {} bytes", path.display(), metadata.len()))));
+        }
+        Ok(_) => {}
     }
+    let bytes = fs::read(path).map_err(failed)?;
+    let text = String::from_utf8(bytes).map_err(|_| format!("{} is no text", path.display()));
+    Ok(Some(text.and_then(|text| Manifest::from_json(&text).map_err(|error| error.to_string()))))
 }
 
 fn sha256(text: &str) -> Result<[u8; 32], String> {

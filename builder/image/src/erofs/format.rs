@@ -262,25 +262,3 @@ const _: () = {
     assert!(size_of::<XattrEntry>() == 4);
     assert!(size_of::<Dirent>() == 12);
 };
-
-/// CRC-32C (Castagnoli, reflected) as the kernel's `crc32c(~0, …)` answers it: not inverted at the end.
-pub(crate) fn superblock_checksum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |mut crc, byte| {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
-        }
-        crc
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn checksum_is_crc32c() {
-        // RFC 3720 B.4 gives the inverted value of 32 zero bytes.
-        assert_eq!(!superblock_checksum(&[0; 32]), 0x8a91_36aa);
-    }
-}

@@ -13,10 +13,11 @@ use super::directory::Target;
 use super::format::{
     BLOCK, BLOCK_BITS, BLOCK_LEN, COMPAT_MTIME, COMPAT_SUPERBLOCK_CHECKSUM, CompactInode, ExtendedInode,
     FORMAT_EXTENDED, FORMAT_LAYOUT_SHIFT, FileType, LAYOUT_FLAT_INLINE, LAYOUT_FLAT_PLAIN, MAGIC,
-    SUPERBLOCK_OFFSET, Superblock, superblock_checksum,
+    SUPERBLOCK_OFFSET, Superblock,
 };
 use super::plan::{Extent, Image, Node, Part};
 use super::xattr;
+use crate::checksum::crc32c;
 use crate::tree::{Content, DeviceNumber, Kind};
 
 /// The bytes of a file could not be had while an image was read: what an [`io::Error`] of [`Image`] carries.
@@ -109,7 +110,8 @@ impl Image<'_> {
         let mut block = [0; BLOCK_LEN];
         let checked = &mut block[SUPERBLOCK_OFFSET as usize..];
         checked[..size_of::<Superblock>()].copy_from_slice(superblock.as_bytes());
-        superblock.checksum = U32::new(superblock_checksum(checked));
+        // As the kernel's `crc32c(~0, …)`: not inverted at the end.
+        superblock.checksum = U32::new(!crc32c(checked));
         checked[..size_of::<Superblock>()].copy_from_slice(superblock.as_bytes());
         block
     }

@@ -7,9 +7,10 @@ use zerocopy::little_endian::U32;
 
 use super::super::format::{
     BLOCK, BLOCK_BITS, BLOCK_LEN, COMPAT_SUPERBLOCK_CHECKSUM, INCOMPAT_ZERO_PADDING, MAGIC,
-    SUPERBLOCK_EXTENSION, SUPERBLOCK_OFFSET, Superblock, superblock_checksum,
+    SUPERBLOCK_EXTENSION, SUPERBLOCK_OFFSET, Superblock,
 };
 use super::ReadError;
+use crate::checksum::crc32c;
 
 /// Bytes from the superblock to the end of its block.
 const CHECKED: usize = BLOCK_LEN - SUPERBLOCK_OFFSET as usize;
@@ -54,7 +55,8 @@ impl Facts {
             if let Some(field) = block.get_mut(CHECKSUM) {
                 field.fill(0);
             }
-            let (expected, found) = (superblock_checksum(&block), superblock.checksum.get());
+            // As the kernel's `crc32c(~0, …)`: not inverted at the end.
+            let (expected, found) = (!crc32c(&block), superblock.checksum.get());
             if expected != found {
                 return Err(ReadError::Checksum { expected, found });
             }
