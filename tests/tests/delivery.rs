@@ -42,6 +42,18 @@ fn a_build_writes_the_forms_that_it_is_asked_for_and_sums_them() {
     );
     assert!(fs::read(&back).expect("it is there") == original);
 
+    // Twice, and the same: all of it.
+    let output = image::try_build(
+        &inputs::project().join("recipes/minimal"),
+        &out,
+        image::keys(),
+        &[&formats[..], &["--check"]].concat(),
+    );
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let count = fs::read_dir(&out).expect("it is there").count();
+    assert!(said.contains(&format!("the same {count} files, byte for byte")), "{said}");
+
     let output = image::run(["build", "x", "--format", "vmdk"]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,5 +1,6 @@
 //! `graven build` and `graven plan`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -24,6 +25,7 @@ use graven_verify::manifest::{Manifest, Standing};
 
 use super::progress::Bar;
 use super::supply::SupplyArguments;
+use super::twice::{self, build_again};
 use super::{Failure, Outcome, Status, print};
 
 /// What the two verbs have in common.
@@ -70,6 +72,9 @@ pub(crate) struct Arguments {
     /// Put the plain SHA-256 of the whole disk into the manifest, too.
     #[arg(long)]
     sha256: bool,
+    /// Build a second time under other conditions and compare every file; exit status 1 where one differs.
+    #[arg(long)]
+    check: bool,
     /// Write the disk in another form beside disk.img, too: raw.zst, qcow2, vhd, vhdx, or bmap for bmaptool; may be given more
     /// than once.
     #[arg(long = "format", value_name = "FORMAT", value_parser = format)]
@@ -164,13 +169,15 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             targets.join(", ")
         )));
     }
-    let mut status = Status::Good;
+    let mut worst = Status::Good;
     for target in &targets {
-        if arguments.choice.in_pool(|| one(arguments, target))?? == Status::Pending {
-            status = Status::Pending;
+        match arguments.choice.in_pool(|| one(arguments, target))?? {
+            Status::Good => {}
+            status if worst == Status::Good => worst = status,
+            _ => {}
         }
     }
-    Ok(status)
+    Ok(worst)
 }
 
 fn one(arguments: &Arguments, target: &str) -> Outcome {
@@ -229,8 +236,33 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
             if manifest.profile != Profile::Release.to_string() {
                 eprintln!("graven: this is a development image");
             }
-            Ok(Status::Good)
+            match arguments.check {
+                true => build_again(&arguments.again(target, &keys, &pending)?, &out),
+                false => Ok(Status::Good),
+            }
         }
+    }
+}
+
+impl Arguments {
+    /// The words by which a second build makes the same: from the lock and the store that the first one left.
+    fn again(&self, target: &str, keys: &Path, pending: &Path) -> Result<Vec<OsString>, Failure> {
+        let choice = &self.choice;
+        let threads = twice::other_number_of(rayon::current_num_threads());
+        let mut words: Vec<OsString> = vec![choice.recipe.clone().into()];
+        let mut say = |option: &str, value: OsString| words.extend([option.into(), value]);
+        say("--target", target.into());
+        say("--profile", choice.profile.to_string().into());
+        say("--jobs", threads.to_string().into());
+        say("--keys", keys.into());
+        say("--answers", self.answers.as_deref().unwrap_or(pending).into());
+        say("--store", choice.supply.store()?.into());
+        choice.sets.iter().for_each(|set| say("--set", set.into()));
+        self.formats.iter().for_each(|format| say("--format", format.name().into()));
+        self.stage0.iter().for_each(|file| say("--stage0", file.into()));
+        words.extend(["--locked".into(), "--offline".into()]);
+        words.extend(self.sha256.then(|| "--sha256".into()));
+        Ok(words)
     }
 }
 

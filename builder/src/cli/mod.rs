@@ -13,6 +13,7 @@ mod proof;
 mod provision;
 mod run;
 mod supply;
+mod twice;
 mod verify;
 mod verity;
 

@@ -72,6 +72,11 @@ impl SupplyArguments {
         self.with(|supplies| obtain(path, Some(wanted), &self.change(), keep, supplies))
     }
 
+    /// The folder of fetched packages.
+    pub(super) fn store(&self) -> Result<PathBuf, Failure> {
+        self.store.clone().map_or_else(default_store, Ok)
+    }
+
     /// Does something with what this machine gives.
     pub(super) fn with<T>(&self, work: impl FnOnce(&Supplies<'_>) -> Result<T, Error>) -> Result<T, Failure> {
         let downloads = Downloads::new();
@@ -83,10 +88,7 @@ impl SupplyArguments {
             ),
         };
         let supplies = Supplies {
-            store: Store::new(&match &self.store {
-                Some(folder) => folder.clone(),
-                None => default_store()?,
-            }),
+            store: Store::new(&self.store()?),
             network,
             host: host(),
             now: now()?,
