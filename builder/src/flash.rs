@@ -94,9 +94,9 @@ pub enum FlashError {
         /// The disk.
         path: PathBuf,
         /// The image's digest.
-        expected: Digest,
+        expected: String,
         /// The disk's.
-        found: Digest,
+        found: String,
     },
     /// The operating system's word.
     #[error("{}: {source}", path.display())]
@@ -195,7 +195,11 @@ impl Target {
         let found = fsverity::describe(&there, &Params::default(), progress).map_err(&io)?.digest();
         match found == expected {
             true => Ok(Written { bytes, found }),
-            false => Err(FlashError::Differs { path: self.path.clone(), expected, found }),
+            false => Err(FlashError::Differs {
+                path: self.path.clone(),
+                expected: expected.to_string(),
+                found: found.to_string(),
+            }),
         }
     }
 
@@ -264,7 +268,7 @@ fn users(about: &Path) -> Vec<String> {
     let mounts = read("/proc/self/mountinfo".into());
     let swaps = read("/proc/swaps".into());
     let mut users = Vec::new();
-    for part in std::iter::once(real.clone()).chain(parts) {
+    for part in std::iter::once(real).chain(parts) {
         let name = part.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let number = read(part.join("dev"));
         for line in mounts.lines() {
