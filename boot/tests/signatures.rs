@@ -6,10 +6,12 @@ mod oracle;
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use graven_boot::pkcs7::{self, Pkcs7Error, SignedData};
 use graven_boot::sign::{
-    self, Algorithm, Answer, DetachedSigner, FileSigner, Purpose, Request, SignError, Signer, ToSign,
+    self, Algorithm, Answer, DetachedSigner, FileSigner, ProgramProblem, ProgramSigner, Purpose, Request,
+    SignError, Signer, ToSign,
 };
 use graven_boot::x509::Certificate;
 use oracle::{keys, run, text, try_run};
@@ -196,6 +198,64 @@ fn a_wrong_answer_and_a_foreign_request_are_refused() {
     let foreign = Request::new(Purpose::Root, &keys().certificates("kek")[0], ROOT_HASH.as_bytes()).unwrap();
     assert!(matches!(signer.sign(&foreign), Err(SignError::ForeignRequest { .. })));
     assert!(matches!(keys().signer("db").sign(&foreign), Err(SignError::ForeignRequest { .. })));
+}
+
+/// A program of these lines, asked for one signature by the key of `db`.
+fn ask_program(lines: &str, patience: Duration) -> Result<Answer, SignError> {
+    let work = tempfile::tempdir().unwrap();
+    let program = work.path().join("sign");
+    fs::write(&program, lines).unwrap();
+    let certificate = keys().certificates("db").remove(0);
+    let key = keys().path("db.key");
+    let signer =
+        ProgramSigner::new(certificate, "sh", [program.as_os_str(), key.as_os_str()]).patience(patience);
+    let request = Request::new(Purpose::Policy, signer.certificate(), POLICY).unwrap();
+    signer.sign(&request)
+}
+
+/// A firm's own signer in a line: it finds the message in the request and signs it with openssl.
+fn with_openssl(key: &str) -> String {
+    format!(
+        "sed 's/.*\"to-be-signed\":\"\\([^\"]*\\)\".*/\\1/' | openssl base64 -d -A | \
+         openssl dgst -sha256 -sign {key} | openssl base64\n"
+    )
+}
+
+#[test]
+fn a_program_signs_and_what_it_answers_is_checked() {
+    const LONG: Duration = Duration::from_secs(60);
+    let Ok(Answer::Signed(signature)) = ask_program(&with_openssl("\"$1\""), LONG) else { panic!() };
+    let request = Request::new(Purpose::Policy, &keys().certificates("db")[0], POLICY).unwrap();
+    assert_eq!(keys().signer("db").sign(&request).unwrap(), Answer::Signed(signature));
+
+    let problem = |lines: &str, patience| match ask_program(lines, patience) {
+        Err(SignError::Program { problem, .. }) => *problem,
+        other => panic!("{other:?}"),
+    };
+    let short = Duration::from_millis(300);
+    assert!(matches!(problem("sleep 60", short), ProgramProblem::Late(_)), "it hangs");
+    assert!(
+        matches!(problem("exec >&-; sleep 60", short), ProgramProblem::Late(_)),
+        "it hangs after its answer"
+    );
+    let crashed = problem("echo the token is not there >&2; exit 7", LONG).to_string();
+    assert!(crashed.contains("exit status: 7") && crashed.ends_with("the token is not there"), "{crashed}");
+    let killed = problem("kill -9 $$", LONG).to_string();
+    assert!(killed.contains("signal: 9"), "{killed}");
+    assert!(matches!(problem("echo '-- no signature --'", LONG), ProgramProblem::NoBase64 { .. }));
+    assert!(matches!(problem("cat >/dev/null", LONG), ProgramProblem::NoBase64 { .. }), "it says nothing");
+    let endless = problem("exec yes", LONG).to_string();
+    assert!(endless.contains("signal") || endless.contains("base64"), "it is not read for ever: {endless}");
+    assert!(matches!(problem("echo AAAA", LONG), ProgramProblem::BadSignature(_)));
+    let other = with_openssl(&keys().text("kek.key"));
+    assert!(matches!(problem(&other, LONG), ProgramProblem::BadSignature(_)), "another key");
+
+    let certificate = keys().certificates("db").remove(0);
+    let absent = ProgramSigner::new(certificate, "/no/such/program", [""; 0]).sign(&request).unwrap_err();
+    assert!(absent.to_string().contains("/no/such/program"), "{absent}");
+    let foreign = Request::new(Purpose::Root, &keys().certificates("kek")[0], ROOT_HASH.as_bytes()).unwrap();
+    let signer = ProgramSigner::new(keys().certificates("db").remove(0), "true", [""; 0]);
+    assert!(matches!(signer.sign(&foreign), Err(SignError::ForeignRequest { .. })));
 }
 
 #[test]

@@ -203,7 +203,7 @@ impl Error {
             | Self::Authenticode(AuthenticodeError::Signature { source: Pkcs7Error::Sign(error), .. }) => {
                 match error {
                     SignError::BadAnswer { .. } => Fault::Input,
-                    SignError::Read { .. } => Fault::Environment,
+                    SignError::Read { .. } | SignError::Program { .. } => Fault::Environment,
                     _ => Fault::Usage,
                 }
             }

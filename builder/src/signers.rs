@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use graven_boot::sign::{DetachedSigner, FileSigner, SignError, Signer};
+use graven_boot::sign::{DetachedSigner, FileSigner, ProgramSigner, SignError, Signer};
 use graven_boot::x509::Certificate;
 use graven_targets::BootChain;
 
@@ -30,6 +30,14 @@ pub enum SignersError {
     /// A file that cannot be used.
     #[error(transparent)]
     Sign(#[from] SignError),
+    /// A file that should say who signs.
+    #[error("{}: {problem}", path.display())]
+    Signer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A certificate file that cannot be used.
     #[error("{}: {problem}", path.display())]
     Certificate {
@@ -41,8 +49,7 @@ pub enum SignersError {
 }
 
 impl Signers {
-    /// The signers of a UEFI target from a folder of keys: `db.crt`, with `db.key` beside it, or without: then every
-    /// signature is asked for, and looked for in `answers`.
+    /// The signers of a UEFI target from a folder of keys: `db.crt`, and beside it what [`signer`] takes.
     ///
     /// # Errors
     /// When the certificate is missing, or a file is not what its name says.
@@ -89,8 +96,9 @@ impl Signers {
     }
 }
 
-/// The signer of one role from a folder of keys: `ROLE.crt`, with `ROLE.key` beside it, or without: then every signature
-/// is asked for, and looked for in `answers`.
+/// The signer of one role from a folder of keys: `ROLE.crt`, with the private key beside it in `ROLE.key`; or with
+/// `ROLE.signer`, whose one line says who signs (`exec:PROGRAM ARGUMENTS`); or with neither: then every signature is asked
+/// for, and looked for in `answers`.
 ///
 /// # Errors
 /// When the certificate is missing, or a file is not what its name says.
@@ -100,12 +108,40 @@ pub fn signer(keys: &Path, role: &str, answers: Option<&Path>) -> Result<Arc<dyn
     if !certificate.is_file() {
         return Err(SignersError::NoCertificate(certificate));
     }
-    if key.exists() {
-        return Ok(Arc::new(FileSigner::load(&key, &certificate)?));
+    let stated = keys.join(format!("{role}.signer"));
+    match (key.exists(), stated.exists()) {
+        (true, true) => {
+            let problem = format!("{role}.key lies beside it: one of the two can sign, take the other away");
+            Err(SignersError::Signer { path: stated, problem })
+        }
+        (true, false) => Ok(Arc::new(FileSigner::load(&key, &certificate)?)),
+        (false, true) => Ok(Arc::new(stated_signer(&stated, read_certificate(&certificate)?)?)),
+        // Without answers the folder of the certificate serves: it holds none, so that every request is pending.
+        (false, false) => {
+            let own = read_certificate(&certificate)?;
+            Ok(Arc::new(DetachedSigner::new(own, answers.unwrap_or(keys))))
+        }
     }
-    // Without answers the folder of the certificate serves: it holds none, so that every request is pending.
-    let own = read_certificate(&certificate)?;
-    Ok(Arc::new(DetachedSigner::new(own, answers.unwrap_or(keys))))
+}
+
+/// The signer that a file names in its one line; a program with a `/` in its name is looked for from the file's folder on.
+fn stated_signer(path: &Path, certificate: Certificate) -> Result<ProgramSigner, SignersError> {
+    let wrong = |problem: String| SignersError::Signer { path: path.to_owned(), problem };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let line = match (lines.next(), lines.next()) {
+        (Some(line), None) => line,
+        _ => return Err(wrong("expected one line that says who signs, such as exec:./sign db".to_owned())),
+    };
+    let mut words = line.strip_prefix("exec:").unwrap_or_default().split_whitespace();
+    let Some(program) = words.next() else {
+        return Err(wrong(format!("expected exec:PROGRAM ARGUMENTS, found {line:?}")));
+    };
+    let program = match (program.contains('/'), path.parent()) {
+        (true, Some(folder)) => folder.join(program),
+        _ => PathBuf::from(program),
+    };
+    Ok(ProgramSigner::new(certificate, program, words))
 }
 
 fn read_certificate(path: &Path) -> Result<Certificate, SignersError> {

@@ -131,3 +131,45 @@ fn a_wrong_answer_is_refused_and_named() {
         refused("an empty answer", &request);
     }
 }
+
+/// The example that lies beside the documentation.
+fn example() -> PathBuf {
+    inputs::project().join("docs/signers/openssl.sh")
+}
+
+#[test]
+fn a_program_signs_the_whole_image_and_no_key_lies_in_the_folder() {
+    let desk = Desk::new();
+    let stated = desk.certificates.join("db.signer");
+    let says = |line: &str| fs::write(&stated, line).expect("a file");
+    says(&format!("# Who signs.\nexec:{} {}\n", path(&example()), path(&image::keys().join("db.key"))));
+    let output = desk.build();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    image::assert_same_outputs(image::minimal(), &desk.out);
+
+    fs::remove_dir_all(&desk.out).expect("it is there");
+    for (line, status, words) in [
+        (format!("exec:{} /no/such/key", path(&example())), 3, "asked to sign for"),
+        (
+            format!("exec:{} {}", path(&example()), path(&image::strangers_keys().join("db.key"))),
+            3,
+            "asked to sign for",
+        ),
+        ("exec:./absent".to_owned(), 3, "absent"),
+        ("exec:".to_owned(), 2, "expected exec:PROGRAM ARGUMENTS"),
+        ("kms:key".to_owned(), 2, "expected exec:PROGRAM ARGUMENTS"),
+        (String::new(), 2, "expected one line"),
+    ] {
+        says(&line);
+        let output = desk.build();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{line}: {said}");
+        assert!(said.contains(words), "{line}: {said}");
+        assert!(!desk.out.exists(), "{line}: nothing lies under the final name");
+    }
+    says("exec:true");
+    fs::copy(image::keys().join("db.key"), desk.certificates.join("db.key")).expect("a file");
+    let output = desk.build();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("db.key lies beside it"), "{said}");
+}

@@ -7,6 +7,7 @@
 
 mod detached;
 mod file;
+mod program;
 mod pss;
 mod request;
 mod verify;
@@ -14,6 +15,7 @@ mod verify;
 pub use detached::DetachedSigner;
 pub use file::FileSigner;
 pub(crate) use file::PrivateKey;
+pub use program::{ProgramProblem, ProgramSigner};
 pub use request::{Request, RequestId, ToSign, ToSignError};
 pub use verify::{BadSignature, verify};
 pub(crate) use verify::{verify_by_oid, verify_with};
@@ -284,6 +286,18 @@ pub enum SignError {
         purpose: Purpose,
         /// What is wrong with it.
         source: BadSignature,
+    },
+    /// A program that signs gave no signature.
+    #[error("{}, asked to sign for {purpose} with the key of «{subject}»: {problem}", program.display())]
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// What was to be signed.
+        purpose: Purpose,
+        /// The certificate's subject.
+        subject: String,
+        /// What is wrong.
+        problem: Box<ProgramProblem>,
     },
     /// The signature operation failed.
     #[error("signing for {purpose} with the key of «{subject}» failed")]
