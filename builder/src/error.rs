@@ -203,7 +203,9 @@ impl Error {
             | Self::Authenticode(AuthenticodeError::Signature { source: Pkcs7Error::Sign(error), .. }) => {
                 match error {
                     SignError::BadAnswer { .. } => Fault::Input,
-                    SignError::Read { .. } | SignError::Program { .. } => Fault::Environment,
+                    SignError::Read { .. } | SignError::Program { .. } | SignError::Token { .. } => {
+                        Fault::Environment
+                    }
                     _ => Fault::Usage,
                 }
             }

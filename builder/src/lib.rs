@@ -27,3 +27,4 @@ pub mod signers;
 pub mod stage0;
 mod state;
 pub mod supply;
+mod terminal;

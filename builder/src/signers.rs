@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use graven_boot::sign::{DetachedSigner, FileSigner, ProgramSigner, SignError, Signer};
+use graven_boot::sign::{
+    DetachedSigner, FileSigner, ProgramSigner, SignError, Signer, TokenSigner, TokenUri,
+};
 use graven_boot::x509::Certificate;
 use graven_targets::BootChain;
+
+use crate::terminal;
 
 /// The signers of the three things that a build signs.
 ///
@@ -97,8 +101,8 @@ impl Signers {
 }
 
 /// The signer of one role from a folder of keys: `ROLE.crt`, with the private key beside it in `ROLE.key`; or with
-/// `ROLE.signer`, whose one line says who signs (`exec:PROGRAM ARGUMENTS`); or with neither: then every signature is asked
-/// for, and looked for in `answers`.
+/// `ROLE.signer`, whose one line says who signs (`exec:PROGRAM ARGUMENTS` or a `pkcs11:` URI); or with neither: then every
+/// signature is asked for, and looked for in `answers`.
 ///
 /// # Errors
 /// When the certificate is missing, or a file is not what its name says.
@@ -115,7 +119,7 @@ pub fn signer(keys: &Path, role: &str, answers: Option<&Path>) -> Result<Arc<dyn
             Err(SignersError::Signer { path: stated, problem })
         }
         (true, false) => Ok(Arc::new(FileSigner::load(&key, &certificate)?)),
-        (false, true) => Ok(Arc::new(stated_signer(&stated, read_certificate(&certificate)?)?)),
+        (false, true) => stated_signer(&stated, read_certificate(&certificate)?),
         // Without answers the folder of the certificate serves: it holds none, so that every request is pending.
         (false, false) => {
             let own = read_certificate(&certificate)?;
@@ -125,23 +129,26 @@ pub fn signer(keys: &Path, role: &str, answers: Option<&Path>) -> Result<Arc<dyn
 }
 
 /// The signer that a file names in its one line; a program with a `/` in its name is looked for from the file's folder on.
-fn stated_signer(path: &Path, certificate: Certificate) -> Result<ProgramSigner, SignersError> {
+fn stated_signer(path: &Path, certificate: Certificate) -> Result<Arc<dyn Signer>, SignersError> {
     let wrong = |problem: String| SignersError::Signer { path: path.to_owned(), problem };
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let line = match (lines.next(), lines.next()) {
-        (Some(line), None) => line,
-        _ => return Err(wrong("expected one line that says who signs, such as exec:./sign db".to_owned())),
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return Err(wrong("expected one line that says who signs, such as exec:./sign db".to_owned()));
     };
+    if line.starts_with("pkcs11:") {
+        let uri: TokenUri = line.parse().map_err(|error| wrong(format!("{error}")))?;
+        return Ok(Arc::new(TokenSigner::open(certificate, uri, &terminal::ask_pin)?));
+    }
     let mut words = line.strip_prefix("exec:").unwrap_or_default().split_whitespace();
     let Some(program) = words.next() else {
-        return Err(wrong(format!("expected exec:PROGRAM ARGUMENTS, found {line:?}")));
+        return Err(wrong(format!("expected exec:PROGRAM ARGUMENTS or a pkcs11: URI, found {line:?}")));
     };
     let program = match (program.contains('/'), path.parent()) {
         (true, Some(folder)) => folder.join(program),
         _ => PathBuf::from(program),
     };
-    Ok(ProgramSigner::new(certificate, program, words))
+    Ok(Arc::new(ProgramSigner::new(certificate, program, words)))
 }
 
 fn read_certificate(path: &Path) -> Result<Certificate, SignersError> {

@@ -156,8 +156,8 @@ fn a_program_signs_the_whole_image_and_no_key_lies_in_the_folder() {
             "asked to sign for",
         ),
         ("exec:./absent".to_owned(), 3, "absent"),
-        ("exec:".to_owned(), 2, "expected exec:PROGRAM ARGUMENTS"),
-        ("kms:key".to_owned(), 2, "expected exec:PROGRAM ARGUMENTS"),
+        ("exec:".to_owned(), 2, "expected exec:PROGRAM ARGUMENTS or a pkcs11: URI"),
+        ("kms:key".to_owned(), 2, "expected exec:PROGRAM ARGUMENTS or a pkcs11: URI"),
         (String::new(), 2, "expected one line"),
     ] {
         says(&line);
@@ -172,4 +172,86 @@ fn a_program_signs_the_whole_image_and_no_key_lies_in_the_folder() {
     let output = desk.build();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains("db.key lies beside it"), "{said}");
+}
+
+const PIN: &str = "4711";
+
+/// A token of SoftHSM's with the key of `db` in it; its module.
+fn token(folder: &Path) -> (PathBuf, PathBuf) {
+    let (tokens, configuration) = (folder.join("tokens"), folder.join("softhsm2.conf"));
+    fs::create_dir(&tokens).expect("a folder");
+    fs::write(&configuration, format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display()))
+        .expect("a file");
+    let util = |arguments: &[&str]| {
+        let output = std::process::Command::new("softhsm2-util")
+            .args(arguments)
+            .env("SOFTHSM2_CONF", &configuration)
+            .output()
+            .expect("softhsm2-util is there; tests/setup.sh installs it");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    util(&["--init-token", "--free", "--label", "acme", "--pin", PIN, "--so-pin", "0815"]);
+    let key = image::keys().join("db.key");
+    util(&["--import", path(&key), "--token", "acme", "--label", "db", "--id", "01", "--pin", PIN]);
+    (configuration, PathBuf::from("/usr/lib/softhsm/libsofthsm2.so"))
+}
+
+#[test]
+fn a_token_signs_the_whole_image_and_it_is_the_one_signed_by_files() {
+    let desk = Desk::new();
+    let folder = desk.certificates.parent().expect("it lies in one").to_owned();
+    let (configuration, module) = token(&folder);
+    let pin = folder.join("pin");
+    fs::write(&pin, format!("{PIN}\n")).expect("a file");
+    let build = |uri: &str| {
+        fs::write(desk.certificates.join("db.signer"), format!("{uri}\n")).expect("a file");
+        std::process::Command::new(image::graven())
+            .arg("build")
+            .arg(inputs::project().join("recipes/minimal"))
+            .args(["--target", "qemu-x86_64", "--keys"])
+            .arg(&desk.certificates)
+            .arg("--out")
+            .arg(&desk.out)
+            .env("SOFTHSM2_CONF", &configuration)
+            .env("ACME_PIN", PIN)
+            .env("WRONG_PIN", "0000")
+            .output()
+            .expect("graven can be started")
+    };
+    let module = module.display().to_string();
+    let from_file =
+        format!("pkcs11:token=acme;object=db?module-path={module}&pin-source=file:{}", pin.display());
+    let output = build(&from_file);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    image::assert_same_outputs(image::minimal(), &desk.out);
+    fs::remove_dir_all(&desk.out).expect("it is there");
+
+    for (uri, status, words) in [
+        (format!("pkcs11:token=acme;id=%01?module-path={module}&pin-source=env:WRONG_PIN"), 3, "logging in"),
+        (
+            format!("pkcs11:token=acme;object=other?module-path={module}&pin-source=env:ACME_PIN"),
+            3,
+            "0 private keys",
+        ),
+        (format!("pkcs11:token=other?module-path={module}&pin-source=env:ACME_PIN"), 3, "0 tokens fit"),
+        (format!("pkcs11:token=acme?module-path={module}&pin-source=env:NO_SUCH"), 3, "NO_SUCH"),
+        ("pkcs11:token=acme?module-path=/no/such.so".to_owned(), 3, "/no/such.so"),
+        (
+            format!("pkcs11:token=acme?module-path={module}&pin-value={PIN}"),
+            2,
+            "would leave the PIN in a file",
+        ),
+    ] {
+        let output = build(&uri);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{uri}: {said}");
+        assert!(said.contains(words), "{uri}: {said}");
+        assert!(!said.contains(PIN) || status == 2, "{uri}: the PIN is nobody's to read: {said}");
+        assert!(!desk.out.exists(), "{uri}: nothing lies under the final name");
+    }
+    // Another key's certificate.
+    fs::copy(image::strangers_keys().join("db.crt"), desk.certificates.join("db.crt")).expect("a file");
+    let output = build(&from_file);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && said.contains("its key is not the certificate's"), "{said}");
 }

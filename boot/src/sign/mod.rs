@@ -10,6 +10,7 @@ mod file;
 mod program;
 mod pss;
 mod request;
+mod token;
 mod verify;
 
 pub use detached::DetachedSigner;
@@ -17,6 +18,7 @@ pub use file::FileSigner;
 pub(crate) use file::PrivateKey;
 pub use program::{ProgramProblem, ProgramSigner};
 pub use request::{Request, RequestId, ToSign, ToSignError};
+pub use token::{Pin, TokenProblem, TokenSigner, TokenUri, UriError};
 pub use verify::{BadSignature, verify};
 pub(crate) use verify::{verify_by_oid, verify_with};
 
@@ -298,6 +300,14 @@ pub enum SignError {
         subject: String,
         /// What is wrong.
         problem: Box<ProgramProblem>,
+    },
+    /// A token gave no signature.
+    #[error("{uri}: {problem}")]
+    Token {
+        /// The key's URI.
+        uri: String,
+        /// What is wrong.
+        problem: Box<TokenProblem>,
     },
     /// The signature operation failed.
     #[error("signing for {purpose} with the key of «{subject}» failed")]
