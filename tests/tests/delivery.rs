@@ -126,6 +126,8 @@ fn a_disk_gets_the_same_bytes_from_flash_and_from_bmaptool() {
         image::keys().join("db.crt").as_os_str(),
     ]);
     assert_eq!(proved.status.code(), Some(0), "{}", String::from_utf8_lossy(&proved.stdout));
+    let said = String::from_utf8_lossy(&proved.stderr);
+    assert!(said.contains(&format!("the image ends at byte {}", original.len())), "{said}");
 
     let other = Loop::new(folder.path(), "other", original.len() as u64);
     let map = out.join("disk.bmap");

@@ -234,6 +234,15 @@ pub enum Error {
     },
 }
 
+/// Where a disk's table says that it ends, in bytes: behind its second header, whether that is there or not. `None` where
+/// there is no table. Nothing of it is checked.
+///
+/// # Errors
+/// Whatever reading says.
+pub fn end(disk: &dyn ReadAt) -> io::Result<Option<u64>> {
+    read::end(disk)
+}
+
 impl Table {
     /// Gives each partition of `specs` its place, in their order: the first at or after byte `first_usable` (boards
     /// keep firmware before it), each on a multiple of `alignment` bytes. Those of `fixed` have theirs, and the first

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,10 +10,12 @@ use anyhow::{Context, anyhow};
 use graven::deliver::DISK;
 use graven::stage0;
 use graven_handoff::hex;
+use graven_image::gpt;
 use graven_targets::Arch;
 use graven_verify::manifest::Manifest;
 use graven_verify::report::{Report, State};
 use graven_verify::{CertificatesError, Disk, Options, Role, Trust, prove, read_certificates};
+use graven_verity::io::{ReadAt, Window};
 use sha2::{Digest, Sha256};
 
 use super::progress::Bar;
@@ -87,12 +90,24 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     Ok(if report.verdict() == State::Ok { Status::Good } else { Status::Bad })
 }
 
-/// Opens an image for reading.
+/// Opens an image for reading. One that was written to a larger disk ends where its partition table says; of a file all
+/// belongs to it.
 pub(super) fn open(path: &Path) -> Result<Disk, Failure> {
-    let file = File::open(path)
-        .with_context(|| format!("opening {}", path.display()))
-        .map_err(Status::Environment.because())?;
-    Ok(Arc::new(file))
+    let opening = || format!("opening {}", path.display());
+    let open = || -> io::Result<Disk> {
+        let file = File::open(path)?;
+        let end = match file.metadata()?.file_type().is_block_device() {
+            true => gpt::end(&file)?.filter(|end| file.size().is_ok_and(|size| *end < size)),
+            false => None,
+        };
+        let Some(end) = end else { return Ok(Arc::new(file)) };
+        eprintln!(
+            "graven: {}: the image ends at byte {end}; what lies behind is not looked at",
+            path.display()
+        );
+        Ok(Arc::new(Window::new(file, 0, end)))
+    };
+    open().with_context(opening).map_err(Status::Environment.because())
 }
 
 fn json(report: &Report) -> String {

@@ -1,5 +1,7 @@
 //! The reader: two headers, two entry arrays, one protective MBR, all of which must tell the same story.
 
+use std::io;
+
 use graven_verity::io::ReadAt;
 use uuid::Uuid;
 use zerocopy::little_endian::{U16, U32, U64};
@@ -79,6 +81,17 @@ const REVISION: u32 = 0x0001_0000;
 const HEADER_SIZE: u32 = size_of::<Header>() as u32;
 const ENTRY_SIZE: u32 = size_of::<Entry>() as u32;
 const PROTECTIVE: u8 = 0xee;
+
+pub(super) fn end(disk: &dyn ReadAt) -> io::Result<Option<u64>> {
+    let mut bytes = [0; size_of::<Header>()];
+    match disk.read_exact_at(&mut bytes, SECTOR) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let header = Header::read_from_bytes(&bytes).ok().filter(|header| header.signature == *SIGNATURE);
+    let last = header.map(|header| header.alternate_lba.get());
+    Ok(last.and_then(|last| last.checked_add(1)?.checked_mul(SECTOR)))
+}
 
 pub(super) fn table(disk: &dyn ReadAt) -> Result<Table, Error> {
     let disk_bytes = disk.size().map_err(|source| Error::Io { doing: "asking the disk's size", source })?;
