@@ -2,6 +2,7 @@
 
 mod uri;
 
+use std::ffi::c_ulong;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -210,7 +211,7 @@ fn how(algorithm: Algorithm, digest: Vec<u8>, modulus_bits: usize) -> (Mechanism
     let pss = |hash_alg, mgf| {
         // The longest salt that the modulus has room for.
         let salt = modulus_bits.div_ceil(8).saturating_sub(digest.len()).saturating_sub(2);
-        let s_len = u32::try_from(salt).unwrap_or_default().into();
+        let s_len = c_ulong::try_from(salt).unwrap_or_default().into();
         Mechanism::RsaPkcsPss(PkcsPssParams { hash_alg, mgf, s_len })
     };
     let mechanism = match algorithm {
