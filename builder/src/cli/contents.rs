@@ -1,4 +1,4 @@
-//! `graven inspect`, `graven cat` and `graven extract`: looking into an image. Nothing is proved by it.
+//! `graven inspect`, `graven diff`, `graven cat` and `graven extract`: looking into an image. Nothing is proved by it.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use graven_image::tree::Kind;
+use graven_verify::diff::{self, DiffError, Section};
 use graven_verify::extract::{self, ExtractError, Selected, Selection};
+use graven_verify::manifest::Manifest;
 use graven_verify::page::{self, Dossier, DossierError};
 use graven_verify::{Contents, ContentsError, inspect};
 
 use super::run::disk_of;
-use super::verify::{ProofArguments, open};
+use super::verify::{ProofArguments, manifest, open};
 use super::{Failure, Outcome, Status, print};
 
 #[derive(Debug, clap::Args)]
@@ -33,6 +35,31 @@ pub(crate) struct InspectArguments {
     html: Option<PathBuf>,
     #[command(flatten, next_help_heading = "What the report holds the image against")]
     proof: ProofArguments,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  graven diff out/acme-fw-2.4.1-x86_64-uefi out/acme-fw-2.4.2-x86_64-uefi\n  \
+    graven diff old.img new.img --only packages,files --json\n\n\
+    What bears on security stands first, what only follows from something else last: a changed file changes the root hash,\n\
+    and with it policy, command line, partitions' UUIDs and signatures. Exit status 0: the same; 1: they differ.\n\n\
+    PART is one of: security, policy, command-line, signers, boot, kernel-config, plan, partitions, esp, packages, files,\n\
+    made-from, follows."
+)]
+pub(crate) struct DiffArguments {
+    /// The older disk image, or the output folder of its build.
+    old: PathBuf,
+    /// The newer one.
+    new: PathBuf,
+    /// Tell, and judge by, these parts alone.
+    #[arg(long, value_name = "PART", value_delimiter = ',')]
+    only: Vec<Section>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Write a page there.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,22 +145,72 @@ pub(crate) fn inspect(arguments: &InspectArguments) -> Outcome {
     Ok(Status::Good)
 }
 
-/// Writes the report, whole or not at all.
+/// Writes the trust report.
 fn report(arguments: &InspectArguments, html: &Path) -> Outcome {
     let path = disk_of(&arguments.image);
     let disk = open(&path)?;
     let contents = Contents::open(Arc::clone(&disk))?;
     let trust = arguments.proof.trust()?;
     let proof = arguments.proof.prove(&path, &disk, &trust)?;
-    let page = page::render(&Dossier::gather(&contents, proof, &trust)?);
+    write_page(html, &page::render(&Dossier::gather(&contents, proof, &trust)?))?;
+    Ok(Status::Good)
+}
+
+/// Writes a page, whole or not at all.
+fn write_page(html: &Path, page: &str) -> Result<(), Failure> {
     let folder = html.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder)
         .and_then(|mut file| file.write_all(page.as_bytes()).map(|()| file))
         .and_then(|file| file.persist(html).map_err(|error| error.error));
-    written.with_context(|| format!("writing {}", html.display())).map_err(Status::Environment.because())?;
-    Ok(Status::Good)
+    written
+        .map(drop)
+        .with_context(|| format!("writing {}", html.display()))
+        .map_err(Status::Environment.because())
+}
+
+impl From<DiffError> for Failure {
+    fn from(error: DiffError) -> Self {
+        let status = match &error {
+            DiffError::Contents { source, .. } if !is_broken_medium(source) => Status::Bad,
+            _ => Status::Environment,
+        };
+        Self { status, error: error.into() }
+    }
+}
+
+pub(crate) fn diff(arguments: &DiffArguments) -> Outcome {
+    let (old, old_manifest) = with_manifest(&arguments.old)?;
+    let (new, new_manifest) = with_manifest(&arguments.new)?;
+    let mut found = diff::diff(
+        diff::Image { contents: &old, manifest: old_manifest.as_ref() },
+        diff::Image { contents: &new, manifest: new_manifest.as_ref() },
+    )?;
+    if !arguments.only.is_empty() {
+        found.retain(&arguments.only);
+    }
+    if let Some(html) = &arguments.html {
+        write_page(html, &page::render_differences(&found))?;
+    } else if arguments.json {
+        let json = serde_json::to_string_pretty(&found).map_err(Status::Environment.because())?;
+        print(&format!("{json}\n"))?;
+    } else {
+        print(&found.to_string())?;
+    }
+    Ok(if found.is_empty() { Status::Good } else { Status::Bad })
+}
+
+/// An image, and what its build wrote beside it.
+fn with_manifest(image: &Path) -> Result<(Contents, Option<Manifest>), Failure> {
+    let path = disk_of(image);
+    let told =
+        |failure: Failure| Failure { error: failure.error.context(path.display().to_string()), ..failure };
+    let contents = Contents::open(open(&path)?).map_err(Failure::from).map_err(told)?;
+    let manifest = manifest(None, &path)?.transpose();
+    let manifest =
+        manifest.map_err(|problem| told(Status::Bad.because()(anyhow!("manifest.json: {problem}"))))?;
+    Ok((contents, manifest))
 }
 
 pub(crate) fn cat(arguments: &CatArguments) -> Outcome {

@@ -97,6 +97,8 @@ enum Verb {
     Verify(verify::Arguments),
     /// Shows what is inside an image.
     Inspect(contents::InspectArguments),
+    /// Tells what is not the same in two images.
+    Diff(contents::DiffArguments),
     /// Prints a file or part of an image.
     Cat(contents::CatArguments),
     /// Copies a file, a folder or a partition out of an image.
@@ -161,6 +163,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Plan(arguments) => build::plan(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Inspect(arguments) => contents::inspect(&arguments),
+        Verb::Diff(arguments) => contents::diff(&arguments),
         Verb::Cat(arguments) => contents::cat(&arguments),
         Verb::Extract(arguments) => contents::extract(&arguments),
         Verb::Fit(arguments) => fit::run(&arguments),

@@ -193,6 +193,11 @@ impl Contents {
         &self.layout
     }
 
+    /// The whole disk.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
     /// Length of the disk in bytes.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
 //! The offline proof of an image: from its bytes and a set of certificates alone, without root, mount or loop device.
 //!
 //! [`prove`] walks the chain from the boot artefact's signature to the last byte of the root file system, and reports
-//! every link. [`Contents`] reads the same parts for people who want to look at them, [`inspect`] describes them and
-//! [`extract`] copies them out. No network, no clock; nothing of the image is trusted before it is proved.
+//! every link. [`Contents`] reads the same parts for people who want to look at them, [`inspect`] describes them,
+//! [`diff`] tells what is not the same in two images, and [`extract`] copies them out. No network, no clock; nothing of
+//! the image is trusted before it is proved.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -21,6 +22,7 @@
 
 mod artefact;
 mod contents;
+pub mod diff;
 pub mod extract;
 pub mod inspect;
 mod layout;

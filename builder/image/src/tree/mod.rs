@@ -23,7 +23,7 @@ mod resolve;
 mod tests;
 mod walk;
 
-pub use compare::diff;
+pub use compare::{Aspect, Difference, Names, compare, diff};
 pub use path::{MAX_COMPONENT, MAX_PATH, PathProblem, TreePath, show};
 pub use walk::{Walk, WalkEntry};
 

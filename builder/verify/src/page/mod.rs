@@ -1,29 +1,30 @@
-//! The trust report: one HTML page about an image, for who decides, who audits and who mends.
+//! The trust report: one HTML page about an image, for who decides, who audits and who mends; and one about what is not the
+//! same in two.
 //!
-//! It needs no network, no script and nothing beside it. It is a function of the image and of what it is held against: no
-//! clock, no path of the machine that made it. Whatever comes from the image is escaped by the template.
+//! They need no network, no script and nothing beside them. They are functions of the images and of what those are held
+//! against: no clock, no path of the machine that made them. Whatever comes from an image is escaped by the template.
 
 mod certificates;
 mod chain;
+mod differences;
 mod disk;
 mod dossier;
 mod files;
 mod findings;
+mod frame;
 mod innards;
 mod policy;
 mod scripts;
 mod words;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
+pub use differences::render_differences;
 pub use dossier::{Dossier, DossierError};
+use frame::Frame;
 
 use crate::report::State;
 use crate::survey::Asking;
-
-const STYLE: &str = include_str!("style.css");
-/// Nothing is loaded, nothing runs: a reader's program holds the page to it.
-const SECURITY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'";
 
 /// The sections: their anchors and titles, in order.
 const SECTIONS: [(&str, &str); 8] = [
@@ -37,7 +38,7 @@ const SECTIONS: [(&str, &str); 8] = [
     ("innards", "Innards"),
 ];
 
-/// Writes the page.
+/// Writes the trust report.
 #[must_use]
 pub fn render(dossier: &Dossier) -> String {
     let product = product(dossier);
@@ -51,42 +52,16 @@ pub fn render(dossier: &Dossier) -> String {
         findings::section(dossier),
         innards::section(dossier),
     ];
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="referrer" content="no-referrer";
-                meta http-equiv="Content-Security-Policy" content=(SECURITY);
-                title { "Trust report: " (product) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                a.skip href="#main" { "Skip to the report" }
-                (header(dossier, &product))
-                nav aria-label="Sections" {
-                    ul { @for (anchor, title) in SECTIONS { li { a href={ "#" (anchor) } { (title) } } } }
-                }
-                main #main {
-                    @for ((anchor, title), body) in SECTIONS.iter().zip(sections) {
-                        section id=(anchor) aria-labelledby={ (anchor) "-title" } {
-                            h2 id={ (anchor) "-title" } { (title) }
-                            (body)
-                        }
-                    }
-                }
-                footer {
-                    p {
-                        "Made by graven " (env!("CARGO_PKG_VERSION")) " from the bytes of the image. The same image, held against "
-                        "the same certificates, makes the same page. " code { "graven verify" } " proves what is shown here again."
-                    }
-                }
-            }
-        }
-    };
-    page.into_string()
+    Frame {
+        title: format!("Trust report: {product}"),
+        header: header(dossier, &product),
+        sections: SECTIONS.iter().zip(sections).map(|((anchor, title), body)| (*anchor, *title, body)).collect(),
+        footer: html! {
+            "Made by graven " (env!("CARGO_PKG_VERSION")) " from the bytes of the image. The same image, held against "
+            "the same certificates, makes the same page. " code { "graven verify" } " proves what is shown here again."
+        },
+    }
+    .render()
 }
 
 /// What the image calls itself.
