@@ -13,9 +13,9 @@ impl fmt::Display for Differences {
         for section in Section::ALL.iter().filter(|section| self.count(**section) > 0) {
             writeln!(f, "\n{}", section.title())?;
             match section {
-                Section::Security => self.concerns(f)?,
-                Section::Packages => self.packages(f)?,
-                Section::Files => self.files(f)?,
+                Section::Security => self.write_concerns(f)?,
+                Section::Packages => self.write_packages(f)?,
+                Section::Files => self.write_files(f)?,
                 section => self.changes(*section).iter().try_for_each(|change| line(f, change))?,
             }
         }
@@ -60,7 +60,7 @@ impl Differences {
         groups.map(|((none, package), files)| ((!none).then_some(package), files)).collect()
     }
 
-    fn concerns(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn write_concerns(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for concern in &self.security {
             let (about, sign) = (concern.about.name(), sign(concern.fate));
             writeln!(f, "  {sign} {about:<11} {}: {}", visible(&concern.what), visible(&concern.says))?;
@@ -68,7 +68,7 @@ impl Differences {
         Ok(())
     }
 
-    fn packages(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn write_packages(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for package in &self.packages {
             let name = visible(&format!("{}:{}", package.name, package.architecture));
             let (old, new) = (package.old.as_deref(), package.new.as_deref());
@@ -84,7 +84,7 @@ impl Differences {
         Ok(())
     }
 
-    fn files(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn write_files(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (package, files) in self.files_by_package() {
             writeln!(
                 f,
