@@ -17,7 +17,7 @@ packages=(
   qemu-system-x86 ovmf                                  # boots
   qemu-system-arm qemu-efi-aarch64 u-boot-qemu                      # boots of arm64
   mmdebstrap                                            # a real Debian system, to be carved
-  erofs-utils cryptsetup-bin fsverity                   # oracles: root file system, dm-verity, fs-verity
+  erofs-utils squashfs-tools cryptsetup-bin fsverity    # oracles: file systems, dm-verity, fs-verity
   gdisk fdisk dosfstools mtools e2fsprogs               # oracles: disk, ESP
   sbsigntool openssl efitools                           # oracles: signatures, enrolment files
   busybox-static cpio kmod xz-utils zstd                # guests

@@ -18,6 +18,7 @@ use crate::plan::{Parts, Plan};
 use crate::scripts;
 use crate::signers::Signers;
 use crate::state;
+use crate::volume::{self, Volume};
 
 /// Folders that stage0 or every init needs; made where no input brings them.
 const FOLDERS: [(&str, u16); 13] = [
@@ -70,6 +71,7 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
     let (kernel, accepted) = plan.kernel.inspect(&plan.recipe, Some(signers))?;
     let recipe = &plan.recipe;
     plan.policy.try_out(recipe, &kernel)?;
+    plan.volumes.iter().try_for_each(|volume| volume.hold_against(&kernel))?;
     let own = |mode| Metadata { mode, mtime: plan.source_date, ..Metadata::default() };
 
     let (mut tree, ids) = tree(recipe, &mut plan.parts, plan.source_date)?;
@@ -80,9 +82,10 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
 
     state::prepare(&mut tree, recipe, plan.source_date)?;
 
-    let modules =
-        modules::closure(&plan.kernel, &kernel.builtin, &for_initramfs(recipe)).map_err(kernel_error)?;
+    let modules = modules::closure(&plan.kernel, &kernel.builtin, &for_initramfs(recipe, &plan.volumes))
+        .map_err(kernel_error)?;
     carry_modules(&mut tree, recipe, &plan.kernel, &kernel, &own(0o644))?;
+    volume::prepare(&mut tree, &plan.volumes, &own(0o755))?;
     check_init(&tree, recipe)?;
     let interpreters = scripts::hold(recipe, &kernel, &tree)?;
     tree.clamp_mtimes(plan.source_date);
@@ -171,7 +174,7 @@ fn put(tree: &mut Tree, path: &str, bytes: Vec<u8>, metadata: Metadata) -> Resul
 }
 
 /// What lies between the kernel and the root: the verified device, its file system, the target's disks.
-fn for_initramfs(recipe: &Recipe) -> Vec<Wanted> {
+fn for_initramfs(recipe: &Recipe, volumes: &[Volume]) -> Vec<Wanted> {
     let mut wanted = vec![
         Wanted::required("dm_verity", "the verified root"),
         Wanted::required("erofs", "the root file system"),
@@ -181,6 +184,10 @@ fn for_initramfs(recipe: &Recipe) -> Vec<Wanted> {
     }
     if recipe.state.is_some() {
         wanted.push(Wanted::required("ext4", "the state's file system"));
+    }
+    for volume in volumes {
+        let by = format!("volume `{}`, {}", volume.name(), volume.stated.image.place);
+        wanted.push(Wanted::required(volume.file_system().name(), &by));
     }
     wanted.extend(drivers(recipe));
     wanted

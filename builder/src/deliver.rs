@@ -14,7 +14,7 @@ use graven_image::tree::{Kind, WalkEntry};
 use graven_recipe::{PolicyMode, Recipe};
 use graven_targets::BootChain;
 use graven_verify::manifest::{
-    self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Manifest, Partition, Policy, Role, Root,
+    self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Manifest, Partition, Policy, Role, Verified,
     sha256_hex,
 };
 use graven_verify::{BOOT_FOLDER, FIT_FILE};
@@ -27,6 +27,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::assemble::Rootfs;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::firmware::UBoot;
 use crate::identity;
@@ -38,6 +39,7 @@ use crate::root::RootImage;
 use crate::seal::{BoundPolicy, SealedRoot};
 use crate::signers::Signers;
 use crate::state;
+use crate::volume::Volume;
 use graven_handoff::hex::encode as hex;
 
 /// Name of the disk image in the output folder.
@@ -94,8 +96,6 @@ pub fn deliver(
     let digest = digest(image).map_err(disk_io)?;
     let sha256 = extras.sha256.then(|| sha256_of(&disk_path)).transpose()?;
 
-    let signature_sha256 = sha256_hex(&sealed.signature);
-    let params = &image.superblock.params;
     let manifest = Manifest {
         format: FORMAT.into(),
         graven: Builder {
@@ -116,18 +116,8 @@ pub fn deliver(
         partitions: partitions(sealed),
         firmware: plan.firmware.iter().map(listed).collect(),
         u_boot: u_boot.map(UBoot::listed),
-        root: Root {
-            file_system: "erofs".into(),
-            root_hash: image.root_hash.to_string(),
-            algorithm: params.algorithm().to_string(),
-            salt: hex(params.salt().as_bytes()),
-            data_blocks: params.data_blocks(),
-            data_block_size: params.data_block_size(),
-            hash_block_size: params.hash_block_size(),
-            superblock_uuid: image.superblock.uuid.to_string(),
-            fec_roots: image.hash_area.parity.map(|parity| parity.roots.get()),
-            signature_sha256,
-        },
+        root: verified("erofs", &image.root, &sealed.signature),
+        volumes: volumes(&plan.volumes, sealed),
         policy: Policy {
             name: bound.policy.name().to_string(),
             version: bound.policy.version().to_string(),
@@ -181,6 +171,9 @@ pub fn deliver(
         ("cmdline.txt".into(), format!("{}\n", boot.command_line).into_bytes()),
         (format!("{}.{}", recipe.name, boot_ending(recipe.target.boot_chain)), boot.bytes.clone()),
     ]);
+    for (volume, signature) in manifest.volumes.iter().zip(&sealed.volume_signatures) {
+        files.insert(format!("volume-{}.p7s", volume.name), signature.clone());
+    }
     for (name, signer) in certificates {
         files.insert(name.into(), signer.certificate().to_pem().into_bytes());
     }
@@ -237,18 +230,49 @@ const fn boot_ending(chain: BootChain) -> &'static str {
     }
 }
 
-/// fs-verity of the whole disk. The root is not read again: its blocks were hashed as they were written.
+fn volumes(read: &[Volume], sealed: &SealedRoot) -> Vec<manifest::Volume> {
+    let sealed = sealed.image.volumes.iter().zip(&sealed.volume_signatures);
+    let listed = read.iter().zip(sealed).map(|(volume, (device, signature))| manifest::Volume {
+        name: volume.name().to_owned(),
+        target: volume.stated.target.value.clone(),
+        allow: volume.stated.allow.iter().map(|op| op.as_str().to_owned()).collect(),
+        image: verified(volume.file_system().name(), device, signature),
+    });
+    listed.collect()
+}
+
+fn verified(file_system: &str, device: &Device, signature: &[u8]) -> Verified {
+    let params = &device.superblock.params;
+    Verified {
+        file_system: file_system.into(),
+        root_hash: device.root_hash.to_string(),
+        algorithm: params.algorithm().to_string(),
+        salt: hex(params.salt().as_bytes()),
+        data_blocks: params.data_blocks(),
+        data_block_size: params.data_block_size(),
+        hash_block_size: params.hash_block_size(),
+        superblock_uuid: device.superblock.uuid.to_string(),
+        fec_roots: device.hash_area.parity.map(|parity| parity.roots.get()),
+        signature_sha256: sha256_hex(signature),
+    }
+}
+
+/// fs-verity of the whole disk. File systems are not read again: their blocks were hashed as they were written.
 fn digest(image: &RootImage) -> std::io::Result<hash::Digest> {
     let mut digester = Digester::new(&fsverity::Params::default());
-    let start = image.table.partitions[image.places.slots[0].root].start;
-    let end = start + image.stretch.len();
-    let (before, after) = (
-        Window::new(&image.disk, 0, start),
-        Window::new(&image.disk, end, image.table.disk_bytes.saturating_sub(end)),
-    );
-    stream::run(&before, start, &mut [&mut Following(&mut digester)], &Silent)?;
-    digester.append(&image.stretch)?;
-    stream::run(&after, after.size()?, &mut [&mut Following(&mut digester)], &Silent)?;
+    let mut done = 0;
+    let read = |digester: &mut Digester, from: u64, to: u64| {
+        let between = Window::new(&image.disk, from, to.saturating_sub(from));
+        stream::run(&between, between.size()?, &mut [&mut Following(digester)], &Silent)
+    };
+    // In the order of their places on the disk.
+    for device in std::iter::once(&image.root).chain(&image.volumes) {
+        let start = image.table.partitions[device.parts.data].start;
+        read(&mut digester, done, start)?;
+        digester.append(&device.stretch)?;
+        done = start + device.stretch.len();
+    }
+    read(&mut digester, done, image.table.disk_bytes)?;
     Ok(digester.finish())
 }
 
@@ -267,7 +291,7 @@ fn write_esp(sealed: &SealedRoot, path: &str, bytes: &[u8], timestamp: i64) -> R
     let place = &image.table.partitions[image.places.esp];
     let format = fat::Format {
         bytes: place.len,
-        volume_id: identity::volume_id(&[&image.root_hash.to_string()]),
+        volume_id: identity::volume_id(&[&image.root.root_hash.to_string()]),
         label: "ESP".into(),
         timestamp,
     };
@@ -285,33 +309,27 @@ fn listed(firmware: &Firmware) -> manifest::Firmware {
 }
 
 fn partitions(sealed: &SealedRoot) -> Vec<Partition> {
-    let image = &sealed.image;
-    let role = |index: usize| {
-        if image.places.firmware.contains(&index) {
-            return Role::Firmware;
+    const ROOT: [[Role; 3]; 2] = [
+        [Role::Root, Role::RootVerity, Role::RootVeritySig],
+        [Role::EmptyRoot, Role::EmptyRootVerity, Role::EmptyRootVeritySig],
+    ];
+    const VOLUME: [[Role; 3]; 2] = [
+        [Role::Volume, Role::VolumeVerity, Role::VolumeVeritySig],
+        [Role::EmptyVolume, Role::EmptyVolumeVerity, Role::EmptyVolumeVeritySig],
+    ];
+    let RootImage { table, places, .. } = &sealed.image;
+    let mut roles = BTreeMap::from([(places.esp, Role::Esp)]);
+    roles.extend(places.firmware.clone().map(|index| (index, Role::Firmware)));
+    roles.extend(places.state.map(|index| (index, Role::State)));
+    let volumes = places.volumes.iter().map(|slots| (slots, VOLUME));
+    for (slots, kinds) in std::iter::once((&places.slots, ROOT)).chain(volumes) {
+        for (parts, kinds) in slots.iter().zip(kinds) {
+            roles.extend([parts.data, parts.verity, parts.signature].into_iter().zip(kinds));
         }
-        if Some(index) == image.places.state {
-            return Role::State;
-        }
-        if index == image.places.esp {
-            return Role::Esp;
-        }
-        let filled = image.places.slots[0];
-        let is = |pick: fn(&crate::layout::Slot) -> usize| {
-            image.places.slots.iter().any(|slot| pick(slot) == index)
-        };
-        match (is(|slot| slot.root), is(|slot| slot.verity)) {
-            (true, _) if index == filled.root => Role::Root,
-            (true, _) => Role::EmptyRoot,
-            (_, true) if index == filled.verity => Role::RootVerity,
-            (_, true) => Role::EmptyRootVerity,
-            _ if index == filled.signature => Role::RootVeritySig,
-            _ => Role::EmptyRootVeritySig,
-        }
-    };
-    let list = image.table.partitions.iter().enumerate();
+    }
+    let list = table.partitions.iter().enumerate();
     list.map(|(index, partition)| Partition {
-        role: role(index),
+        role: roles[&index],
         name: partition.name.clone(),
         type_uuid: partition.type_guid.to_string(),
         uuid: partition.guid.to_string(),

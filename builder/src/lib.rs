@@ -6,6 +6,7 @@
 pub mod assemble;
 pub mod build;
 pub mod deliver;
+pub mod device;
 pub mod error;
 pub mod firmware;
 pub mod flash;
@@ -28,3 +29,4 @@ pub mod stage0;
 mod state;
 pub mod supply;
 mod terminal;
+pub mod volume;

@@ -7,19 +7,21 @@ use graven_handoff as handoff;
 use graven_handoff::{
     Addition, Algorithm, Contents, Enforcement, Fec, Hardening, IfDamaged, Init, KernelLockdown,
     ModuleParameter, Mount, MountSource, OnCorruption, OnDamage, OnFailure, PartUuid, Plan, PolicyIdentity,
-    PolicyVersion, Relaxation, Relaxed, Root, Seed, SeedTime, State, StateSize, Verity,
+    PolicyVersion, Programs, Relaxation, Relaxed, Seed, SeedTime, State, StateSize, Verified, Verity, Volume,
 };
-use graven_recipe::{self as recipe, PolicyMode, Profile, Recipe, SecureBoot};
+use graven_recipe::{self as recipe, PolicyMode, PolicyOp, Profile, Recipe, SecureBoot};
 use graven_targets::BootChain;
 use graven_verify::manifest::sha256_hex;
 
 use crate::assemble::Rootfs;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::hash_area::BLOCK;
 use crate::plan;
 use crate::root::RootImage;
 use crate::seal::{BoundPolicy, SealedRoot, Station};
 use crate::signers::Signers;
+use crate::volume;
 
 mod fit;
 mod uki;
@@ -63,7 +65,7 @@ pub fn link(
     signers: &Signers,
 ) -> Result<Station<BootArtefact>> {
     let recipe = &inputs.recipe;
-    let root_hash = handoff::RootHash::new(sealed.image.root_hash.as_bytes()).map_err(link_error)?;
+    let root_hash = handoff::RootHash::new(sealed.image.root.root_hash.as_bytes()).map_err(link_error)?;
     let extra = words_besides(recipe);
     let built = cmdline::build(&cmdline::Parts {
         consoles: &recipe.target.consoles,
@@ -77,7 +79,7 @@ pub fn link(
     })
     .map_err(link_error)?;
 
-    let plan = plan(recipe, rootfs, &sealed, &bound).render().map_err(link_error)?;
+    let plan = plan(inputs, rootfs, &sealed, &bound)?.render().map_err(link_error)?;
     let initramfs =
         initramfs(inputs, rootfs, stage0, built.line.as_str(), &plan, built.policy, &bound.signed);
     let compression = compression_for(&rootfs.kernel.config);
@@ -141,13 +143,14 @@ fn left_out(recipe: &Recipe) -> Vec<cmdline::Guard> {
 }
 
 /// What stage0 is told, beyond the command line.
-fn plan(recipe: &Recipe, rootfs: &Rootfs, sealed: &SealedRoot, bound: &BoundPolicy) -> Plan {
+fn plan(inputs: &plan::Plan, rootfs: &Rootfs, sealed: &SealedRoot, bound: &BoundPolicy) -> Result<Plan> {
+    let recipe = &inputs.recipe;
     let version = bound.policy.version();
     let development = match recipe.profile {
         Profile::Release => "",
         Profile::Development => " (development)",
     };
-    Plan {
+    Ok(Plan {
         image: format!("{} {}{development}", recipe.name, recipe.version),
         policy: PolicyIdentity {
             name: bound.policy.name().to_string(),
@@ -170,12 +173,8 @@ fn plan(recipe: &Recipe, rootfs: &Rootfs, sealed: &SealedRoot, bound: &BoundPoli
             value: "1".into(),
         }],
         wait_seconds: WAIT_SECONDS,
-        root: Root {
-            file_system: "erofs".into(),
-            options: String::new(),
-            signature_partition: signature_partition(&sealed.image),
-            verity: verity(&sealed.image),
-        },
+        root: verified("erofs", &sealed.image, &sealed.image.root),
+        volumes: volumes(&inputs.volumes, &sealed.image)?,
         mounts: mounts(recipe),
         state: recipe.state.as_ref().map(|state| self::state(recipe, state)),
         clock_not_before: u64::try_from(rootfs.source_date).unwrap_or_default(),
@@ -195,26 +194,51 @@ fn plan(recipe: &Recipe, rootfs: &Rootfs, sealed: &SealedRoot, bound: &BoundPoli
                 ("TERM".into(), "linux".into()),
             ],
         },
+    })
+}
+
+/// The volumes, the outer one of two before the one in it.
+fn volumes(read: &[volume::Volume], image: &RootImage) -> Result<Vec<Volume>> {
+    let plan = |(read, device): (&volume::Volume, &Device)| {
+        let stated = &read.stated;
+        let programs = match stated.allow.contains(&PolicyOp::Execute) {
+            true => Programs::Exec,
+            false => Programs::Noexec,
+        };
+        Ok(Volume {
+            name: stated.name.value.clone(),
+            target: stated.target.value.clone(),
+            programs,
+            root_hash: handoff::RootHash::new(device.root_hash.as_bytes()).map_err(link_error)?,
+            image: verified(read.file_system().name(), image, device),
+        })
+    };
+    let mut volumes = read.iter().zip(&image.volumes).map(plan).collect::<Result<Vec<_>>>()?;
+    volumes.sort_by(|a, b| a.target.cmp(&b.target));
+    Ok(volumes)
+}
+
+fn verified(file_system: &str, image: &RootImage, device: &Device) -> Verified {
+    Verified {
+        file_system: file_system.into(),
+        options: String::new(),
+        signature_partition: PartUuid(*image.table.partitions[device.parts.signature].guid.as_bytes()),
+        verity: verity(device),
     }
 }
 
-fn signature_partition(image: &RootImage) -> PartUuid {
-    let slot = image.places.slots[0];
-    PartUuid(*image.table.partitions[slot.signature].guid.as_bytes())
-}
-
-fn verity(image: &RootImage) -> Verity {
-    let params = &image.superblock.params;
+fn verity(device: &Device) -> Verity {
+    let params = &device.superblock.params;
     Verity {
         algorithm: Algorithm::Sha256,
         data_block_size: params.data_block_size(),
         hash_block_size: params.hash_block_size(),
         data_blocks: params.data_blocks(),
-        hash_start: image.hash_area.tree_start / u64::from(BLOCK),
+        hash_start: device.hash_area.tree_start / u64::from(BLOCK),
         salt: params.salt().as_bytes().to_vec(),
-        superblock_uuid: PartUuid(*image.superblock.uuid.as_bytes()),
+        superblock_uuid: PartUuid(*device.superblock.uuid.as_bytes()),
         on_corruption: OnCorruption::Error,
-        fec: image.hash_area.parity.map(|parity| Fec {
+        fec: device.hash_area.parity.map(|parity| Fec {
             roots: u8::try_from(parity.roots.get()).unwrap_or(u8::MAX),
             blocks: parity.blocks,
             start: parity.start / u64::from(BLOCK),

@@ -19,6 +19,7 @@ use crate::people;
 use crate::policy;
 use crate::state;
 use crate::supply::fetch::Provided;
+use crate::volume::{self, Volume};
 
 /// All that an image is a function of, but the keys.
 #[derive(Debug)]
@@ -29,8 +30,10 @@ pub struct Plan {
     pub source_date: i64,
     /// What the root is made of.
     pub parts: Parts,
-    /// The policy, but for the root hash.
+    /// The policy, but for the root hashes.
     pub policy: policy::Draft,
+    /// The volumes, in the recipe's order.
+    pub volumes: Vec<Volume>,
     /// The kernel, its configuration and its modules.
     pub kernel: KernelFiles,
     /// systemd's EFI stub, for a UKI.
@@ -132,11 +135,14 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     inputs.extend(of_parts);
     let (policy, of_policy) = policy::read(&recipe)?;
     inputs.extend(of_policy);
+    let (volumes, of_volumes): (Vec<_>, Vec<_>) = volume::read(&recipe)?.into_iter().unzip();
+    inputs.extend(of_volumes);
 
     let mut plan = Plan {
         source_date,
         parts,
         policy,
+        volumes,
         kernel,
         stub,
         device_trees: Vec::new(),

@@ -10,7 +10,7 @@ use graven_ipe::{
     APPLIANCE_OPS, Action, Algorithm, Digest, Facts, Op, Policy, PolicyName, PolicyVersion, Property,
     Providers, Release, Rule,
 };
-use graven_recipe::{PolicyAction, PolicyRule, Recipe};
+use graven_recipe::{PolicyAction, PolicyOp, PolicyRule, Recipe, Volume};
 use graven_verify::manifest::Input;
 use graven_verity::fsverity::{Params, digest_files};
 use graven_verity::progress::Silent;
@@ -45,6 +45,15 @@ pub struct Bound {
 
 /// What stands for the root hash in a recipe's text, in hexadecimal.
 const ROOT_HASH: &str = "{{roothash}}";
+
+/// What a policy is bound to, in hexadecimal.
+#[derive(Debug, Clone)]
+pub struct RootHashes {
+    /// The root's.
+    pub root: String,
+    /// The volumes', in the recipe's order.
+    pub volumes: Vec<String>,
+}
 
 /// Reads what the recipe names.
 ///
@@ -103,10 +112,22 @@ fn rules_of(stated: &PolicyRule, inputs: &mut Vec<Input>) -> Result<Vec<Rule>> {
         PolicyAction::Allow => Action::Allow,
         PolicyAction::Deny => Action::Deny,
     };
-    let ops = stated.ops.iter().filter_map(|op| Op::from_name(op.as_str().as_bytes()));
     let rule =
         |op| alternatives.iter().map(move |properties| Rule { op, properties: properties.clone(), action });
-    Ok(ops.flat_map(rule).collect())
+    Ok(ops(&stated.ops).flat_map(rule).collect())
+}
+
+fn ops(stated: &[PolicyOp]) -> impl Iterator<Item = Op> {
+    stated.iter().filter_map(|op| Op::from_name(op.as_str().as_bytes()))
+}
+
+fn digest(root_hash: &str) -> Result<Digest> {
+    Digest::from_hex(Algorithm::Sha256, root_hash).map_err(|error| Error::Limit(error.to_string()))
+}
+
+/// What stands for a volume's root hash in a recipe's text.
+fn volume_place_holder(volume: &Volume) -> String {
+    format!("{{{{roothash.{}}}}}", volume.name.value)
 }
 
 /// What the kernel will measure of these files once fs-verity is enabled on them: SHA-256, blocks of 4096 bytes, no salt.
@@ -121,30 +142,43 @@ fn digests(files: &[impl AsRef<Path> + Sync]) -> Result<Vec<Digest>> {
 }
 
 impl Draft {
-    /// The policy for this root hash (hexadecimal).
+    /// The policy for these root hashes.
     ///
     /// # Errors
     /// What the kernel would refuse, what it would take though it cannot be meant, and a policy that leaves open what runs;
     /// but for what the recipe accepts with a reason.
-    pub fn bind(&self, recipe: &Recipe, kernel: &Kernel, root_hash: &str) -> Result<Bound> {
+    pub fn bind(&self, recipe: &Recipe, kernel: &Kernel, hashes: &RootHashes) -> Result<Bound> {
         let version = recipe.version;
         let version = PolicyVersion::new(version.major, version.minor, version.revision);
-        let root = Digest::from_hex(Algorithm::Sha256, root_hash)
-            .map_err(|error| Error::Limit(error.to_string()))?;
+        let root = digest(&hashes.root)?;
+        let volumes = hashes.volumes.iter().map(|hash| digest(hash)).collect::<Result<Vec<Digest>>>()?;
         let text = match &self.body {
             Body::Rules(rules) => {
                 let name = PolicyName::new(&recipe.name).map_err(|error| Error::Limit(error.to_string()))?;
                 let own = Policy::appliance(name, version, root.clone(), &APPLIANCE_OPS);
-                own.preceded_by(rules.iter().cloned()).render()
+                let of_volumes = recipe.volumes.iter().zip(&volumes);
+                let of_volumes = of_volumes.flat_map(|(volume, hash)| {
+                    let properties = vec![Property::DmverityRoothash(hash.clone())];
+                    let rule = move |op| Rule { op, properties: properties.clone(), action: Action::Allow };
+                    ops(&volume.allow).map(rule)
+                });
+                own.preceded_by(rules.iter().cloned().chain(of_volumes)).render()
             }
-            Body::Text(text) => text
-                .replace("{{name}}", &recipe.name)
-                .replace("{{version}}", &recipe.version.to_string())
-                .replace(ROOT_HASH, root_hash)
-                .into_bytes(),
+            Body::Text(text) => {
+                let text = text
+                    .replace("{{name}}", &recipe.name)
+                    .replace("{{version}}", &recipe.version.to_string())
+                    .replace(ROOT_HASH, &hashes.root);
+                let named = recipe.volumes.iter().zip(&hashes.volumes);
+                let fill = |text: String, (volume, hash): (&Volume, &String)| {
+                    text.replace(&volume_place_holder(volume), hash)
+                };
+                named.fold(text, fill).into_bytes()
+            }
         };
         let (policy, accepted) = check(recipe, kernel, &text)?;
         refuse_strangers(recipe, &policy, version, &root)?;
+        hold_volumes(recipe, &policy, &volumes)?;
         Ok(Bound { policy, text, accepted })
     }
 
@@ -153,7 +187,10 @@ impl Draft {
     /// # Errors
     /// As for [`bind`](Self::bind).
     pub fn try_out(&self, recipe: &Recipe, kernel: &Kernel) -> Result<()> {
-        self.bind(recipe, kernel, &"0".repeat(64)).map(drop)
+        // Each another one, as they will be.
+        let hash = |number: usize| format!("{number:064x}");
+        let volumes = (1..=recipe.volumes.len()).map(hash).collect();
+        self.bind(recipe, kernel, &RootHashes { root: hash(0), volumes }).map(drop)
     }
 }
 
@@ -224,13 +261,44 @@ fn refuse_strangers(recipe: &Recipe, policy: &Policy, version: PolicyVersion, ro
             recipe.name
         )));
     }
-    let on_the_root =
-        Facts { dmverity_roothash: Some(root.clone()), dmverity_signature: true, ..Facts::default() };
-    if policy.evaluate(Op::Execute, &on_the_root).action == Action::Deny {
+    if policy.evaluate(Op::Execute, &on_device(root)).action == Action::Deny {
         return Err(Error::Limit(format!(
             "{place}the policy lets no program of the root run, init neither: op=EXECUTE \
              dmverity_roothash=sha256:{ROOT_HASH} action=ALLOW"
         )));
+    }
+    Ok(())
+}
+
+/// What IPE knows of files on a verified device that stage0 opened.
+fn on_device(root_hash: &Digest) -> Facts {
+    Facts { dmverity_roothash: Some(root_hash.clone()), dmverity_signature: true, ..Facts::default() }
+}
+
+/// The policy allows of each volume what the recipe says, no more and no less, wherever its rules come from.
+fn hold_volumes(recipe: &Recipe, policy: &Policy, volumes: &[Digest]) -> Result<()> {
+    for (volume, hash) in recipe.volumes.iter().zip(volumes) {
+        let allowed: Vec<Op> = ops(&volume.allow).collect();
+        for op in Op::ALL {
+            let (stated, decided) = (allowed.contains(&op), policy.evaluate(op, &on_device(hash)).action);
+            let (place, name) = (&volume.name.place, &volume.name.value);
+            match (stated, decided) {
+                (true, Action::Deny) => {
+                    return Err(Error::Limit(format!(
+                        "{place}: the policy denies {op} of the volume `{name}`, whose `allow` has it: op={op} \
+                         dmverity_roothash=sha256:{} action=ALLOW",
+                        volume_place_holder(volume)
+                    )));
+                }
+                (false, Action::Allow) => {
+                    return Err(Error::Limit(format!(
+                        "{place}: the policy allows {op} of the volume `{name}`, whose `allow` does not have it: add it \
+                         there, or narrow the rule"
+                    )));
+                }
+                (true, Action::Allow) | (false, Action::Deny) => {}
+            }
+        }
     }
     Ok(())
 }

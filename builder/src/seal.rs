@@ -6,16 +6,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use graven_boot::pkcs7;
 use graven_boot::sign::{Answer, Request};
-use graven_image::gpt::Table;
 use graven_ipe::Policy;
 use graven_verity::io::{Window, WriteAt};
 use serde_json::json;
 
 use crate::assemble::Rootfs;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::layout::{self, SIGNATURE_BYTES};
 use crate::plan::Plan;
-use crate::policy::Bound;
+use crate::policy::{Bound, RootHashes};
 use crate::root::RootImage;
 use crate::signers::Signers;
 
@@ -28,16 +28,18 @@ pub enum Station<T> {
     Pending(Vec<Request>),
 }
 
-/// A root image whose root hash is signed, on the disk and off it.
+/// A root image whose root hashes are signed, on the disk and off it.
 #[derive(Debug)]
 pub struct SealedRoot {
     /// The image; its partitions have their final GUIDs.
     pub image: RootImage,
     /// PKCS#7 over the root hash's hexadecimal text, detached, DER.
     pub signature: Vec<u8>,
+    /// The same for each volume.
+    pub volume_signatures: Vec<Vec<u8>>,
 }
 
-/// A signed policy for one root hash. Only a [`SealedRoot`] leads here.
+/// A signed policy for these root hashes. Only a [`SealedRoot`] leads here.
 #[derive(Debug)]
 pub struct BoundPolicy {
     /// The policy.
@@ -50,7 +52,7 @@ pub struct BoundPolicy {
     pub accepted: BTreeMap<String, String>,
 }
 
-/// Signs root hash and policy, in one round: neither needs the other's signature, only the root hash.
+/// Signs root hashes and policy, in one round: none needs another's signature, only the root hashes.
 ///
 /// # Errors
 /// What the signers say, a policy that is none to ship, or a disk that cannot be written.
@@ -60,39 +62,43 @@ pub fn seal(
     mut image: RootImage,
     signers: &Signers,
 ) -> Result<Station<(SealedRoot, BoundPolicy)>> {
-    let root_hash = image.root_hash.to_string();
-    let Bound { policy, text, accepted } = plan.policy.bind(&plan.recipe, &rootfs.kernel, &root_hash)?;
-    let root = pkcs7::sign_root_hash(&root_hash, &*signers.root)?;
-    let bound = pkcs7::sign_policy(&text, &*signers.policy)?;
-    let (signature, signed) = match (root, bound) {
-        (Answer::Signed(signature), Answer::Signed(signed)) => (signature, signed),
-        (root, bound) => {
-            let pending = [root, bound].into_iter().filter_map(|answer| match answer {
-                Answer::Pending(request) => Some(request),
-                Answer::Signed(_) => None,
-            });
-            return Ok(Station::Pending(pending.collect()));
+    let hashes = RootHashes {
+        root: image.root.root_hash.to_string(),
+        volumes: image.volumes.iter().map(|volume| volume.root_hash.to_string()).collect(),
+    };
+    let Bound { policy, text, accepted } = plan.policy.bind(&plan.recipe, &rootfs.kernel, &hashes)?;
+    let mut answers = Vec::new();
+    for root_hash in std::iter::once(&hashes.root).chain(&hashes.volumes) {
+        answers.push(pkcs7::sign_root_hash(root_hash, &*signers.root)?);
+    }
+    answers.push(pkcs7::sign_policy(&text, &*signers.policy)?);
+    let (mut signed, mut pending) = (Vec::new(), Vec::new());
+    for answer in answers {
+        match answer {
+            Answer::Signed(message) => signed.push(message),
+            Answer::Pending(request) => pending.push(request),
         }
+    }
+    let (true, [signature, volume_signatures @ .., signed_policy]) = (pending.is_empty(), signed.as_slice())
+    else {
+        return Ok(Station::Pending(pending));
     };
 
-    let slot = image.places.slots[0];
-    layout::name_slot(&mut image.table, slot, &image.root_hash);
+    layout::name_filled(&mut image);
     let fingerprint = signers.root.certificate().fingerprint().to_string();
-    write_signature(&image.table, slot.signature, &image, &root_hash, &signature, &fingerprint)?;
-    Ok(Station::Done((SealedRoot { image, signature }, BoundPolicy { policy, text, signed, accepted })))
+    let devices = std::iter::once(&image.root).chain(&image.volumes);
+    for (device, signature) in devices.zip(std::iter::once(signature).chain(volume_signatures)) {
+        write_signature(&image, device, signature, &fingerprint)?;
+    }
+    let sealed =
+        SealedRoot { signature: signature.clone(), volume_signatures: volume_signatures.to_vec(), image };
+    Ok(Station::Done((sealed, BoundPolicy { policy, text, signed: signed_policy.clone(), accepted })))
 }
 
 /// The verity-sig partition: a JSON object, then NUL bytes (Discoverable Partitions Specification).
-fn write_signature(
-    table: &Table,
-    partition: usize,
-    image: &RootImage,
-    root_hash: &str,
-    signature: &[u8],
-    fingerprint: &str,
-) -> Result<()> {
+fn write_signature(image: &RootImage, device: &Device, signature: &[u8], fingerprint: &str) -> Result<()> {
     let mut bytes = json!({
-        "rootHash": root_hash,
+        "rootHash": device.root_hash.to_string(),
         "signature": STANDARD.encode(signature),
         "certificateFingerprint": fingerprint,
     })
@@ -105,7 +111,7 @@ fn write_signature(
         )));
     }
     bytes.resize(SIGNATURE_BYTES as usize, 0);
-    let place = &table.partitions[partition];
+    let place = &image.table.partitions[device.parts.signature];
     Window::new(&image.disk, place.start, place.len)
         .write_all_at(&bytes, 0)
         .map_err(|source| Error::io("disk.img", source))

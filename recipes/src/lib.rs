@@ -41,7 +41,7 @@ pub use place::{At, Place};
 pub use recipe::{
     Boot, Content, Disk, FileEntry, Firmware, Init, Kernel, KernelSource, Lockdown, Modules, Mount, Owner,
     PackageRequest, Packages, Policy, PolicyRule, Provision, Reason, Recipe, Repository, Scripts, Services,
-    Source, SourceKind, State, StateSize, Stub, User, Verity, Version,
+    Source, SourceKind, State, StateSize, Stub, User, Verity, Version, Volume,
 };
 pub use reference::reference;
 pub use schema::schema;

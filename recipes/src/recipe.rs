@@ -48,6 +48,8 @@ pub struct Recipe {
     pub verity: Verity,
     /// The IPE policy.
     pub policy: Policy,
+    /// Finished file systems beside the root, each verified by itself.
+    pub volumes: Vec<Volume>,
     /// What stage0 mounts below the root.
     pub mounts: Vec<Mount>,
     /// The one place that outlives a boot.
@@ -352,6 +354,21 @@ pub struct PolicyRule {
     pub files: Vec<FilePattern>,
     /// What it decides.
     pub action: PolicyAction,
+}
+
+/// One `[[volume]]`: a finished, read-only file system on a verified device of its own.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// Its name, and its partitions': 1 to 24 of `a-z 0-9 -`, no two alike.
+    pub name: At<String>,
+    /// The file system: EROFS, squashfs or ext4.
+    pub image: FilePattern,
+    /// Absolute path of the folder that it is mounted on, none of a mount or of the state.
+    pub target: At<String>,
+    /// What the policy allows of it, and nothing else; without EXECUTE it is mounted noexec.
+    pub allow: Vec<PolicyOp>,
+    /// Bytes of its partition, a multiple of 4096; without, as many as it has. Always there with two slots.
+    pub size: Option<At<u64>>,
 }
 
 /// One `[[mount]]`: what stage0 mounts below the root.

@@ -59,6 +59,8 @@ macro_rules! recipe_types {
             verity: Option<VerityTable>,
             /// The IPE policy.
             policy: Option<PolicyTable>,
+            /// Finished file systems beside the root, each verified by itself.
+            volume: Option<Vec<VolumeTable>>,
             /// What stage0 mounts below the root.
             mount: Option<Vec<MountTable>>,
             /// The one place that outlives a boot.
@@ -311,7 +313,8 @@ struct PolicyTable {
     /// `enforce` unless said; `audit` in development images only.
     mode: Option<PolicyMode>,
     /// The whole text of the policy, in a file; `{{name}}`, `{{version}}` and `{{roothash}}` stand for the recipe's name and
-    /// version and the root hash in hexadecimal. The builder's own unless said.
+    /// version and the root hash in hexadecimal, `{{roothash.NAME}}` for the root hash of the volume NAME. The builder's own
+    /// unless said.
     text: Option<String>,
     /// Where, on a path of the state, a signed policy may lie: stage0 puts it into this one's place, where its name is the
     /// same, its version higher and the root its own.
@@ -344,6 +347,22 @@ struct PolicyRuleTable {
     files: Option<Vec<String>>,
     /// What it decides; `ALLOW` unless said.
     action: Option<PolicyAction>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct VolumeTable {
+    /// Its name, its device's and its partitions': 1 to 24 of `a-z 0-9 -`.
+    #[schemars(regex(pattern = r"^[a-z0-9-]{1,24}$"))]
+    name: String,
+    /// The file system, finished and read-only: EROFS, squashfs or ext4. `{arch}` is Debian's name of the architecture.
+    image: String,
+    /// Where it is mounted, read-only, nosuid and nodev: an absolute path in the image. The folder is made in the root.
+    target: String,
+    /// What the policy allows of it; `["EXECUTE"]` unless said. Without EXECUTE it is mounted noexec.
+    allow: Option<Vec<PolicyOp>>,
+    /// Size of its partition; needed with two slots, else as large as the file system.
+    size: Option<Size>,
 }
 
 #[derive(JsonSchema)]
@@ -510,7 +529,7 @@ mod tests {
 
         // One of each of what a recipe may have several of.
         let text =
-            "source = [{}]\nmount = [{}]\npolicy.rule = [{}]\npackages.repo = [{}]\nfiles.\"/a\" = {}\nusers.a = {}\n".to_owned();
+            "source = [{}]\nvolume = [{}]\nmount = [{}]\npolicy.rule = [{}]\npackages.repo = [{}]\nfiles.\"/a\" = {}\nusers.a = {}\n".to_owned();
         let document = Document { name: "example".into(), base: PathBuf::new(), text };
         let tree = Value::parse(&Arc::new(document)).unwrap();
         let known = known_keys(&tree);

@@ -154,6 +154,30 @@ fn impossible_values_say_what_is_possible() {
 }
 
 #[test]
+fn volumes_that_cannot_be_are_refused() {
+    let volume = |name: &str, target: &str, more: &str| {
+        format!("[[volume]]\nname = '{name}'\nimage = '{name}.erofs'\ntarget = '{target}'\n{more}")
+    };
+    let shop = volume("shop", "/opt/shop", "");
+    let cases = [
+        "[[volume]]".to_owned(),
+        "[[volume]]\nname = 'Shop'\nimage = 3\ntarget = 'opt'\nallow = ['EXEC']\nsize = '1'\nmount = 'x'"
+            .to_owned(),
+        volume("root", "/", ""),
+        volume("shop-verity", "/opt/a b", ""),
+        format!("{shop}{}", volume("shop", "/srv/shop", "")),
+        format!("{shop}{}", volume("other", "/opt/shop", "")),
+        format!("{shop}{}", volume("plug-ins", "/opt/shop/plug-ins", "allow = []\n")),
+        volume("shop", "/run/shop", ""),
+        format!("{}[state]", volume("shop", "/var/lib/shop", "")),
+        format!("{shop}[state]\npersist = ['/opt/shop/data']"),
+        format!("{shop}[[mount]]\ntarget = '/opt'\ntype = 'tmpfs'"),
+        format!("{shop}[disk]\nslots = 2\nroot-size = '64M'"),
+    ];
+    insta::assert_snapshot!(answers(&cases.each_ref().map(String::as_str)));
+}
+
+#[test]
 fn what_is_missing_is_said_all_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("recipe.toml");

@@ -37,6 +37,18 @@ pub enum Part {
     Verity,
     /// Root hash signature.
     Signature,
+    /// The first volume's file system, in an image with one slot.
+    Volume,
+    /// Its superblock and hash tree.
+    VolumeVerity,
+    /// Its root hash signature.
+    VolumeSignature,
+    /// The second volume's file system.
+    OtherVolume,
+    /// Its superblock and hash tree.
+    OtherVolumeVerity,
+    /// Its root hash signature.
+    OtherVolumeSignature,
 }
 
 /// A copy of an image's disk, to be changed. It is gone when this is dropped.
@@ -67,7 +79,7 @@ impl Forgery {
 
     /// A partition's place.
     pub fn place(&self, part: Part) -> &Partition {
-        // The builder's order: ESP, then each slot's three.
+        // The builder's order: ESP, each slot's three, each volume's three.
         &self.table.partitions[part as usize]
     }
 

@@ -91,7 +91,7 @@ codes! {
 
     RootMount = 60, "the root cannot be mounted",
         "check that the file system's module is among the modules and that the image was written whole";
-    RootNotVerified = 61, "what is mounted as root is not the verified device, or not read-only",
+    RootNotVerified = 61, "what is mounted as root or volume is not the verified device, or not read-only",
         "report the line: this is a defect of Graven";
     Mount = 62, "another file system of the image cannot be mounted",
         "check the partition, or let the recipe say what happens when it is damaged";

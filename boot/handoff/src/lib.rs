@@ -37,5 +37,6 @@ pub use identity::{IdentityError, PartUuid, PolicyVersion, RootHash};
 pub use plan::{
     Algorithm, Contents, Enforcement, Fec, Hardening, IfDamaged, Init, KernelLockdown, ModuleParameter,
     Mount, MountSource, OnCorruption, OnDamage, OnFailure, Plan, PlanError, PolicyIdentity, Problem,
-    Relaxation, Relaxed, Root, SecureBoot, Seed, SeedTime, State, StateSize, Verity, VerityDevices,
+    Programs, Relaxation, Relaxed, SecureBoot, Seed, SeedTime, State, StateSize, Verified, Verity,
+    VerityDevices, Volume,
 };

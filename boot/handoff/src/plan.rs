@@ -11,9 +11,11 @@ use crate::identity::{PartUuid, PolicyVersion};
 mod state;
 mod text;
 mod verity;
+mod volume;
 
 pub use state::{IfDamaged, Seed, SeedTime, State, StateSize};
 pub use verity::{Algorithm, Fec, OnCorruption, Verity, VerityDevices};
+pub use volume::{Programs, Volume};
 
 /// The plan, [`initramfs::PLAN`](crate::initramfs::PLAN).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +43,10 @@ pub struct Plan {
     pub module_parameters: Vec<ModuleParameter>,
     /// How long the partitions may take to appear, in seconds, 1 to 3600.
     pub wait_seconds: u32,
-    /// The root file system.
-    pub root: Root,
+    /// The root file system. The command line has its root hash.
+    pub root: Verified,
+    /// Further verified file systems, in the order in which they are mounted.
+    pub volumes: Vec<Volume>,
     /// The other file systems, in the order in which they are mounted.
     pub mounts: Vec<Mount>,
     /// The one place that outlives a boot.
@@ -68,9 +72,9 @@ pub struct PolicyIdentity {
     pub version: PolicyVersion,
 }
 
-/// The root file system on its dm-verity device. Its partitions follow from the root hash.
+/// A file system on its dm-verity device. Its partitions follow from its root hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root {
+pub struct Verified {
     /// The kernel's name of the file system, e.g. `erofs`.
     pub file_system: String,
     /// Options for the file system itself, comma-separated, mostly none.

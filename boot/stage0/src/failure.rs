@@ -21,6 +21,11 @@ impl Failure {
         Failure { code, detail: detail.to_string() }
     }
 
+    /// The same, of this thing among several.
+    pub(crate) fn of(self, what: impl Display) -> Self {
+        Failure { detail: format!("{what}: {}", self.detail), ..self }
+    }
+
     /// `graven: stage0: S0-nn meaning: detail (remedy)`
     fn line(&self) -> String {
         format!(

@@ -61,7 +61,8 @@ fn boot() -> Result<Infallible, Failure> {
     log::step(4, &format!("verity, root hash {}", binding.root_hash));
     let found = partitions::wait_for(&plan, &binding)?;
     let keyring = keyring::Keyring;
-    let device = verity::open(&plan.root, &binding.root_hash, &found, &keyring)?;
+    let device = verity::open_root(&plan, &binding.root_hash, &found, &keyring)?;
+    let volumes = verity::open_volumes(&plan, &found, &keyring)?;
 
     log::step(5, &format!("policy {} {}", plan.policy.name, plan.policy.version));
     policy::enforce(&plan, &binding.policy)?;
@@ -70,6 +71,7 @@ fn boot() -> Result<Infallible, Failure> {
     partitions::still_single(&plan, &binding)?;
     root::mount(&plan.root, &device)?;
     root::lets_run(&plan.init.path)?;
+    mounts::mount_volumes(&plan, &volumes)?;
     clock::not_before(&plan)?;
     state::open(&plan, &binding, &found)?;
     mounts::mount(&plan, &found)?;

@@ -4,14 +4,15 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use graven_handoff::{Code, Contents, Mount, MountSource, OnDamage, Plan};
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use graven_handoff::{Code, Contents, Mount, MountSource, OnDamage, Plan, Programs};
+use rustix::fs::{Mode, ResolveFlags, open, openat2};
 use rustix::mount::MountFlags;
 
 use crate::copy;
 use crate::failure::{Failure, OrFail};
 use crate::partitions::Found;
-use crate::root::ROOT;
+use crate::root::{self, FOLDER, ROOT};
+use crate::verity::Device;
 
 /// Where a tmpfs is filled before it is put in its place, over what it is filled from.
 const FILLED: &str = "/filled";
@@ -37,12 +38,32 @@ pub(crate) fn mount(plan: &Plan, found: &Found) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Mounts the volumes, read-only, each as what was verified.
+pub(crate) fn mount_volumes(plan: &Plan, devices: &[Device]) -> Result<(), Failure> {
+    for (volume, device) in plan.volumes.iter().zip(devices) {
+        let mut flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        if volume.programs == Programs::Noexec {
+            flags |= MountFlags::NOEXEC;
+        }
+        let mount = || {
+            let image = &volume.image;
+            let options = CString::new(image.options.as_str()).or_fail(Code::Mount, "options")?;
+            let folder = target(&volume.target)?;
+            rustix::mount::mount(&*device.path, path(&folder), &*image.file_system, flags, options.as_c_str())
+                .or_fail(Code::Mount, format_args!("{} on {}", image.file_system, volume.target))?;
+            // Looked up again: what was opened before lies below the mount.
+            root::is_verified(&target(&volume.target)?, device)
+        };
+        mount().map_err(|failure| failure.of(format_args!("volume {}", volume.name)))?;
+    }
+    Ok(())
+}
+
 /// The folder to mount on. No symbolic link is followed: below an earlier mount it could have been written by anyone.
 fn target(target: &str) -> Result<OwnedFd, Failure> {
-    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = open(ROOT, folder, Mode::empty()).or_fail(Code::Mount, ROOT)?;
+    let root = open(ROOT, FOLDER, Mode::empty()).or_fail(Code::Mount, ROOT)?;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    openat2(&root, target, folder, Mode::empty(), resolve).or_fail(Code::Mount, target)
+    openat2(&root, target, FOLDER, Mode::empty(), resolve).or_fail(Code::Mount, target)
 }
 
 fn path(folder: &OwnedFd) -> String {

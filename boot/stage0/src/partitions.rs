@@ -1,7 +1,8 @@
 //! Step 4: partitions by their UUID.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io;
+use std::{io, iter};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -67,7 +68,7 @@ pub(crate) fn wait_for(plan: &Plan, binding: &Binding) -> Result<Found, Failure>
     let wanted = wanted(plan, binding);
     loop {
         let found = Found { partitions: single(&wanted)? };
-        let missing = wanted.iter().filter(|wanted| found.get(wanted.uuid, wanted.role).is_err());
+        let missing = wanted.iter().filter(|wanted| found.get(wanted.uuid, &wanted.role).is_err());
         let missing: Vec<&Wanted<'_>> = missing.collect();
         if missing.is_empty() {
             return Ok(found);
@@ -106,28 +107,38 @@ pub(crate) fn still_single(plan: &Plan, binding: &Binding) -> Result<(), Failure
 }
 
 struct Wanted<'a> {
-    role: &'a str,
+    role: Cow<'a, str>,
     uuid: PartUuid,
     needed: bool,
 }
 
 fn wanted<'a>(plan: &'a Plan, binding: &Binding) -> Vec<Wanted<'a>> {
-    let mut wanted = vec![
-        Wanted { role: "root", uuid: binding.root_hash.data_partition(), needed: true },
-        Wanted { role: "hash tree", uuid: binding.root_hash.hash_partition(), needed: true },
-        Wanted { role: "root hash signature", uuid: plan.root.signature_partition, needed: true },
-    ];
-    if let Some(uuid) = plan.root.verity.fec.as_ref().and_then(|fec| fec.partition) {
-        wanted.push(Wanted { role: "error correction", uuid, needed: true });
+    let mut wanted = Vec::new();
+    let volumes = plan.volumes.iter().map(|volume| {
+        (Cow::from(format!("volume {}", volume.name)), &volume.root_hash, &volume.image)
+    });
+    for (what, root_hash, image) in
+        iter::once((Cow::from("root"), &binding.root_hash, &plan.root)).chain(volumes)
+    {
+        let fec = image.verity.fec.as_ref().and_then(|fec| fec.partition);
+        let parts = [
+            ("hash tree", Some(root_hash.hash_partition())),
+            ("root hash signature", Some(image.signature_partition)),
+            ("error correction", fec),
+        ];
+        for (part, uuid) in parts.into_iter().filter_map(|(part, uuid)| Some((part, uuid?))) {
+            wanted.push(Wanted { role: format!("{what}, {part}").into(), uuid, needed: true });
+        }
+        wanted.push(Wanted { role: what, uuid: root_hash.data_partition(), needed: true });
     }
     for mount in &plan.mounts {
         if let MountSource::Partition(uuid) = mount.source {
-            wanted.push(Wanted { role: &mount.target, uuid, needed: mount.on_damage == OnDamage::Fail });
+            wanted.push(Wanted { role: mount.target.as_str().into(), uuid, needed: mount.on_damage == OnDamage::Fail });
         }
     }
     if let Some(state) = &plan.state {
         let needed = state.if_damaged == IfDamaged::Fail;
-        wanted.push(Wanted { role: "state", uuid: state.partition, needed });
+        wanted.push(Wanted { role: "state".into(), uuid: state.partition, needed });
     }
     wanted
 }
@@ -144,7 +155,7 @@ fn single(wanted: &[Wanted<'_>]) -> Result<Vec<Partition>, Failure> {
         let Some(partition) = read(&device) else { continue };
         let Some(wanted) = wanted.iter().find(|wanted| wanted.uuid == partition.uuid) else { continue };
         if let Some(other) = found.iter().find(|other| other.uuid == partition.uuid) {
-            let (role, uuid) = (wanted.role, wanted.uuid);
+            let (role, uuid) = (&wanted.role, wanted.uuid);
             let detail = format!("{role}, PARTUUID {uuid}: {} and {}", other.name, partition.name);
             return Err(Failure::new(Code::PartitionTwice, detail));
         }

@@ -1,10 +1,10 @@
-//! Step 4: the dm-verity device over the root.
+//! Step 4: the dm-verity devices over root and volumes.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use graven_handoff::{Code, Root, RootHash, VerityDevices};
+use graven_handoff::{Code, Plan, RootHash, Verified, VerityDevices, Volume};
 use rustix::io::Errno;
 
 use crate::dm;
@@ -13,8 +13,8 @@ use crate::keyring::Keyring;
 use crate::partitions::{Found, Partition};
 use crate::signature;
 
-const NAME: &str = "root";
-const KEY: &str = "graven:root";
+/// The root's name among the devices; no volume has it.
+const ROOT: &str = "root";
 /// A verity-sig partition holds some hundred bytes of JSON, in 16 KiB as systemd-repart makes them.
 const MOST_SIGNATURE_BYTES: u64 = 1 << 20;
 
@@ -27,17 +27,37 @@ pub(crate) struct Device {
     pub(crate) minor: u32,
 }
 
-/// Opens the root's device with the root hash signature.
-pub(crate) fn open(
-    root: &Root,
+/// Opens the root's device.
+pub(crate) fn open_root(
+    plan: &Plan,
     root_hash: &RootHash,
     found: &Found,
     keyring: &Keyring,
 ) -> Result<Device, Failure> {
-    let verity = &root.verity;
-    let data = found.get(root_hash.data_partition(), "root")?;
+    open(ROOT, &plan.root, root_hash, found, keyring)
+}
+
+/// Opens the volumes' devices, in the plan's order.
+pub(crate) fn open_volumes(plan: &Plan, found: &Found, keyring: &Keyring) -> Result<Vec<Device>, Failure> {
+    let open = |volume: &Volume| {
+        open(&volume.name, &volume.image, &volume.root_hash, found, keyring)
+            .map_err(|failure| failure.of(format_args!("volume {}", volume.name)))
+    };
+    plan.volumes.iter().map(open).collect()
+}
+
+/// Opens a device with its root hash signature.
+fn open(
+    name: &str,
+    image: &Verified,
+    root_hash: &RootHash,
+    found: &Found,
+    keyring: &Keyring,
+) -> Result<Device, Failure> {
+    let verity = &image.verity;
+    let data = found.get(root_hash.data_partition(), "data")?;
     let hash = found.get(root_hash.hash_partition(), "hash tree")?;
-    let signature = found.get(root.signature_partition, "root hash signature")?;
+    let signature = found.get(image.signature_partition, "root hash signature")?;
     let fec = match verity.fec.as_ref().and_then(|fec| fec.partition) {
         Some(uuid) => found.get(uuid, "error correction")?,
         None => hash,
@@ -56,12 +76,13 @@ pub(crate) fn open(
     let content = signature.head(length).or_fail(Code::RootSignature, signature.node())?;
     let message =
         signature::parse(&content, root_hash).or_fail(Code::RootSignature, signature.node())?.message;
-    let key = keyring.add(KEY, &message).or_fail(Code::Keyring, KEY)?;
+    let description = format!("graven:{name}");
+    let key = keyring.add(&description, &message).or_fail(Code::Keyring, &description)?;
 
-    let uuid = format!("CRYPT-VERITY-{}-{NAME}", verity.superblock_uuid.to_string().replace('-', ""));
-    let device = dm::Device::create(NAME, &uuid).or_fail(Code::VerityTable, "create")?;
+    let uuid = format!("CRYPT-VERITY-{}-{name}", verity.superblock_uuid.to_string().replace('-', ""));
+    let device = dm::Device::create(name, &uuid).or_fail(Code::VerityTable, "create")?;
     let numbers = VerityDevices { data: &data.number, hash: &hash.number, fec: &fec.number };
-    let arguments = verity.table(root_hash, numbers, KEY);
+    let arguments = verity.table(root_hash, numbers, &description);
     let sectors = verity.data_sectors().unwrap_or(0);
     let block = vec![0; usize::try_from(verity.data_block_size).unwrap_or(512)];
     let checked = activate(&device, sectors, &arguments, block);
@@ -69,7 +90,7 @@ pub(crate) fn open(
         device.remove();
     }
     checked?;
-    key.revoke().or_fail(Code::Keyrings, KEY)?;
+    key.revoke().or_fail(Code::Keyrings, &description)?;
     Ok(Device { path: format!("/dev/dm-{}", device.minor), major: device.major, minor: device.minor })
 }
 

@@ -6,4 +6,5 @@ pub mod erofs;
 pub mod fat;
 pub mod formats;
 pub mod gpt;
+pub mod probe;
 pub mod tree;

@@ -216,8 +216,17 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
         Built::Pending(requests) => ask(&pending, requests),
         Built::Image(manifest) => {
             let disk = out.join(DISK);
+            let volumes = manifest.volumes.iter();
+            let volumes: String = volumes
+                .map(|volume| {
+                    format!(
+                        "  volume     {} on {} ({})\n",
+                        volume.image.root_hash, volume.target, volume.name
+                    )
+                })
+                .collect();
             print(&format!(
-                "{}\n  root hash  {}\n  policy     {} {} ({})\n  boot it    graven run {}\n  prove it   graven verify {} {}\n",
+                "{}\n  root hash  {}\n{volumes}  policy     {} {} ({})\n  boot it    graven run {}\n  prove it   graven verify {} {}\n",
                 disk.display(),
                 manifest.root.root_hash,
                 manifest.policy.name,

@@ -65,7 +65,7 @@ pub(crate) struct DiffArguments {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  graven cat out/acme-fw-2.4.1-x86_64-uefi /etc/os-release\n  \
     graven cat disk.img cmdline\n  graven cat disk.img initramfs:/graven/plan\n\n\
-    WHAT is a path of the root, initramfs:/PATH, esp:/PATH, or one of: uki, kernel, initrd, cmdline, osrel, stage0,\n\
+    WHAT is a path of the root, initramfs:/PATH, esp:/PATH, partition:NAME (raw bytes), or one of: uki, kernel, initrd, cmdline, osrel, stage0,\n\
     plan, policy, policy.p7b, root.p7s; esp, root, root-verity, root-verity-sig for raw partitions.")]
 pub(crate) struct CatArguments {
     /// The disk image, or the output folder of a build.
@@ -111,7 +111,10 @@ impl From<DossierError> for Failure {
 impl From<ExtractError> for Failure {
     fn from(error: ExtractError) -> Self {
         let status = match &error {
-            ExtractError::Name(..) | ExtractError::Path(_) | ExtractError::Exists(_) => Status::Usage,
+            ExtractError::Name(..)
+            | ExtractError::Partition { .. }
+            | ExtractError::Path(_)
+            | ExtractError::Exists(_) => Status::Usage,
             ExtractError::Io { .. } => Status::Environment,
             ExtractError::Contents(error) if is_broken_medium(error) => Status::Environment,
             _ => Status::Bad,

@@ -7,7 +7,7 @@ use graven_boot::initramfs::{Entry, Initramfs, Kind};
 use graven_boot::kernel::{self, ImageError};
 use graven_boot::pkcs7::{Pkcs7Error, SignedData};
 use graven_boot::uki::{Uki, UkiError};
-use graven_handoff::{self as handoff, Binding, CommandLineError, Plan, PlanError, PolicySource};
+use graven_handoff::{self as handoff, Binding, CommandLineError, Plan, PlanError, PolicySource, Volume};
 use graven_image::erofs;
 use graven_image::fat;
 use graven_image::gpt::{self, Partition, Table};
@@ -16,6 +16,7 @@ use graven_targets::BootChain;
 use graven_verity::io::Window;
 
 use crate::artefact::{Artefact, chain_of};
+use crate::device::Device;
 use crate::layout::{Layout, LayoutError, window};
 use crate::links::esp::MOST_BOOT_BYTES;
 use crate::links::initramfs::unpack;
@@ -172,6 +173,14 @@ pub enum ContentsError {
     /// The root hash signature.
     #[error("verity-sig partition: {0}")]
     Signature(String),
+    /// A volume.
+    #[error("volume {name}: {problem}")]
+    Volume {
+        /// Its name.
+        name: String,
+        /// What is missing.
+        problem: String,
+    },
     /// The root file system.
     #[error("root file system: {0}")]
     Root(#[from] erofs::ReadError),
@@ -260,12 +269,24 @@ impl Contents {
         }
     }
 
-    /// The verity-sig partition's contents.
+    /// The root's verity-sig partition, read.
     ///
     /// # Errors
-    /// Where they are not what stage0 reads.
+    /// Anything but what stage0 reads.
     pub fn root_signature(&self) -> Result<RootHashSignature, ContentsError> {
-        read_signature(&self.disk, &self.layout).map_err(ContentsError::Signature)
+        self.signature_in(&self.layout.signature)
+    }
+
+    /// A verity-sig partition, read.
+    pub(crate) fn signature_in(&self, partition: &Partition) -> Result<RootHashSignature, ContentsError> {
+        read_signature(&self.disk, partition).map_err(ContentsError::Signature)
+    }
+
+    /// A volume's partitions.
+    pub(crate) fn volume<'a>(&'a self, volume: &'a Volume) -> Result<Device<'a>, ContentsError> {
+        let name = || volume.name.clone();
+        Device::volume(&self.layout, volume)
+            .map_err(|problem| ContentsError::Volume { name: name(), problem })
     }
 
     /// The bytes of a part.

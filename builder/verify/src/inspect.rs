@@ -7,12 +7,14 @@ use graven_boot::authenticode;
 use graven_boot::fdt::Tree;
 use graven_boot::pkcs7::SignedData;
 use graven_boot::uki::Uki;
-use graven_handoff::{self as handoff, VerityDevices, hex};
+use graven_handoff::{self as handoff, RootHash, Verity, VerityDevices, Volume, hex};
+use graven_image::gpt::Partition;
 use graven_image::tree::Kind;
 use graven_targets::BootChain;
 use serde::Serialize;
 
 use crate::contents::{Contents, ContentsError};
+use crate::device::Device;
 use crate::links::shown;
 use crate::manifest::{InitramfsEntry, sha256_hex};
 
@@ -47,6 +49,8 @@ pub struct Summary {
     pub root_signer: String,
     /// The root file system.
     pub root: RootSummary,
+    /// The volumes, in the order in which they are mounted.
+    pub volumes: Vec<VolumeSummary>,
 }
 
 /// One partition.
@@ -149,6 +153,27 @@ pub struct RootSummary {
     pub table: String,
 }
 
+/// A volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VolumeSummary {
+    /// Its name.
+    pub name: String,
+    /// Where it is mounted.
+    pub target: String,
+    /// `exec` or `noexec`.
+    pub programs: &'static str,
+    /// The kernel's name of its file system.
+    pub file_system: String,
+    /// Bytes of its device.
+    pub bytes: u64,
+    /// dm-verity root hash.
+    pub root_hash: String,
+    /// How the root hash's signature names its signer.
+    pub root_signer: String,
+    /// The device-mapper table that stage0 loads, devices by PARTUUID.
+    pub table: String,
+}
+
 /// Describes an image.
 ///
 /// # Errors
@@ -170,15 +195,27 @@ pub fn inspect(contents: &Contents) -> Result<Summary, ContentsError> {
         }
     }
 
+    let volumes: Vec<(Device<'_>, VolumeSummary)> =
+        boot.plan.volumes.iter().map(|volume| describe(contents, volume)).collect::<Result<_, _>>()?;
+    let of_volume = |partition: &Partition| {
+        let parts = volumes.iter().flat_map(|(device, _)| {
+            [
+                (device.data, "volume"),
+                (device.verity, "hash tree of a volume"),
+                (device.signature, "root hash signature of a volume"),
+            ]
+        });
+        parts.into_iter().find(|(part, _)| *part == partition).map(|(_, role)| role)
+    };
     let state = boot.plan.state.as_ref().map(|state| state.partition.0);
-    let role = |partition: &graven_image::gpt::Partition| match partition {
+    let role = |partition: &Partition| match partition {
         p if *p == layout.esp => "EFI system partition",
         p if *p == layout.root => "root file system",
         p if *p == layout.verity => "hash tree",
         p if *p == layout.signature => "root hash signature",
         p if layout.empty.contains(p) => "empty slot",
         p if state == Some(*p.guid.as_bytes()) => "state, authenticated by nothing",
-        _ => "other",
+        p => of_volume(p).unwrap_or("other"),
     };
     let partitions = layout.table.partitions.iter().map(|partition| PartitionSummary {
         name: shown(&partition.name),
@@ -189,12 +226,7 @@ pub fn inspect(contents: &Contents) -> Result<Summary, ContentsError> {
         size: partition.len,
         attributes: format!("{:#018x}", partition.attributes),
     });
-    let data = format!("PARTUUID={}", layout.root.guid);
-    let hash = format!("PARTUUID={}", layout.verity.guid);
-    let devices = VerityDevices { data: &data, hash: &hash, fec: &hash };
-    let sectors = verity.data_sectors().unwrap_or_default();
-    let table =
-        format!("0 {sectors} verity {}", verity.table(&boot.binding.root_hash, devices, "graven:root"));
+    let table = table(&layout.root, &layout.verity, verity, &boot.binding.root_hash, "root");
 
     let esp = contents.esp()?;
     let os_release = boot.os_release.lines().filter_map(|line| line.split_once('='));
@@ -243,7 +275,35 @@ pub fn inspect(contents: &Contents) -> Result<Summary, ContentsError> {
             data_block_size: verity.data_block_size,
             table,
         },
+        volumes: volumes.into_iter().map(|(_, summary)| summary).collect(),
     })
+}
+
+fn describe<'a>(
+    contents: &'a Contents,
+    volume: &'a Volume,
+) -> Result<(Device<'a>, VolumeSummary), ContentsError> {
+    let device = contents.volume(volume)?;
+    let Volume { name, target, programs, root_hash, image } = volume;
+    let summary = VolumeSummary {
+        name: name.clone(),
+        target: shown(target),
+        programs: programs.word(),
+        file_system: image.file_system.clone(),
+        bytes: image.verity.data_bytes().unwrap_or_default(),
+        root_hash: root_hash.to_string(),
+        root_signer: signer(&contents.signature_in(device.signature)?.message),
+        table: table(device.data, device.verity, &image.verity, root_hash, name),
+    };
+    Ok((device, summary))
+}
+
+/// The device-mapper table as stage0 loads it, devices by PARTUUID.
+fn table(data: &Partition, hash: &Partition, verity: &Verity, root_hash: &RootHash, name: &str) -> String {
+    let (data, hash) = (format!("PARTUUID={}", data.guid), format!("PARTUUID={}", hash.guid));
+    let devices = VerityDevices { data: &data, hash: &hash, fec: &hash };
+    let sectors = verity.data_sectors().unwrap_or_default();
+    format!("0 {sectors} verity {}", verity.table(root_hash, devices, &format!("graven:{name}")))
 }
 
 fn device_trees(bytes: &[u8]) -> Vec<DeviceTreeSummary> {
@@ -362,6 +422,14 @@ impl fmt::Display for Summary {
             "  tree          {}, salt {}, {} blocks of {}",
             root.algorithm, root.salt, root.data_blocks, root.data_block_size
         )?;
-        write!(f, "  table         {}", root.table)
+        write!(f, "  table         {}", root.table)?;
+        for volume in &self.volumes {
+            let VolumeSummary { name, target, programs, file_system, bytes, .. } = volume;
+            writeln!(f, "\n\nVolume {name}, {file_system}, {bytes} bytes, on {target}, {programs}")?;
+            writeln!(f, "  root hash     {}", volume.root_hash)?;
+            writeln!(f, "  signed by     {}", volume.root_signer)?;
+            write!(f, "  table         {}", volume.table)?;
+        }
+        Ok(())
     }
 }

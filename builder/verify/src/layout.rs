@@ -6,7 +6,7 @@ use graven_targets::{Arch, BootChain};
 use graven_verity::io::{ReadAt, Window};
 use uuid::{Uuid, uuid};
 
-use crate::manifest::{Manifest, Role};
+use crate::manifest::Manifest;
 use crate::prove::Disk;
 
 /// GPT type of the EFI system partition.
@@ -33,7 +33,7 @@ pub struct Layout {
     pub verity: Partition,
     /// Root hash signature.
     pub signature: Partition,
-    /// Partitions of the slot that waits for another version.
+    /// Partitions that wait for another version, of the root or of a volume.
     pub empty: Vec<Partition>,
     /// All the others.
     pub others: Vec<Partition>,
@@ -80,7 +80,6 @@ impl Layout {
             (None, _) => return Err(LayoutError::NoRoot),
         };
         let types = arch.partition_types();
-        let of_slot = [types.root, types.root_verity, types.root_verity_sig];
         let one = |what, type_guid| {
             let found: Vec<&Partition> =
                 table.partitions.iter().filter(|p| p.type_guid == type_guid && !is_empty(p)).collect();
@@ -97,7 +96,7 @@ impl Layout {
             if [&esp, &root, &verity, &signature].contains(&partition) {
                 continue;
             }
-            match of_slot.contains(&partition.type_guid) && is_empty(partition) {
+            match is_empty(partition) {
                 true => empty.push(partition.clone()),
                 false => others.push(partition.clone()),
             }
@@ -111,10 +110,7 @@ impl Layout {
             Some(Partition {
                 type_guid: partition.type_uuid.parse().ok()?,
                 guid: partition.uuid.parse().ok()?,
-                name: match partition.role {
-                    Role::EmptyRoot | Role::EmptyRootVerity | Role::EmptyRootVeritySig => EMPTY.into(),
-                    _ => partition.name.clone(),
-                },
+                name: if partition.role.is_empty() { EMPTY.into() } else { partition.name.clone() },
                 start: partition.offset,
                 len: partition.size,
                 attributes: 0,

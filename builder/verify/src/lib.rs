@@ -22,6 +22,7 @@
 
 mod artefact;
 mod contents;
+mod device;
 pub mod diff;
 pub mod extract;
 pub mod inspect;

@@ -38,7 +38,10 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub u_boot: Option<UBoot>,
     /// The root file system and its tree.
-    pub root: Root,
+    pub root: Verified,
+    /// The volumes, in the recipe's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
     /// The IPE policy.
     pub policy: Policy,
     /// The kernel command line, whole.
@@ -108,8 +111,36 @@ pub enum Role {
     EmptyRootVerity,
     /// Room for its signature.
     EmptyRootVeritySig,
+    /// A volume's file system.
+    Volume,
+    /// Its dm-verity superblock, tree and FEC.
+    VolumeVerity,
+    /// Its root hash signature.
+    VolumeVeritySig,
+    /// Room for a volume of the other slot.
+    EmptyVolume,
+    /// Room for its tree.
+    EmptyVolumeVerity,
+    /// Room for its signature.
+    EmptyVolumeVeritySig,
     /// What outlives a boot, written by the machine and authenticated by nothing.
     State,
+}
+
+impl Role {
+    /// Whether it is room for another version.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        matches!(
+            self,
+            Self::EmptyRoot
+                | Self::EmptyRootVerity
+                | Self::EmptyRootVeritySig
+                | Self::EmptyVolume
+                | Self::EmptyVolumeVerity
+                | Self::EmptyVolumeVeritySig
+        )
+    }
 }
 
 /// One partition.
@@ -159,11 +190,25 @@ pub struct UBoot {
     pub open: Vec<String>,
 }
 
-/// The root file system.
+/// A finished file system beside the root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Root {
-    /// `erofs`.
+pub struct Volume {
+    /// Its name; its partitions' begin with it.
+    pub name: String,
+    /// Where it is mounted.
+    pub target: String,
+    /// What the policy allows of it.
+    pub allow: Vec<String>,
+    /// The file system and its tree.
+    pub image: Verified,
+}
+
+/// A file system on its verified device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verified {
+    /// `erofs`; of a volume `squashfs` or `ext4`, too.
     pub file_system: String,
     /// dm-verity root hash.
     pub root_hash: String,
@@ -335,7 +380,7 @@ pub enum Standing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// `deb`, `tar`, `dir`, `file`, `stub`, `firmware`, `u-boot`, `recipe`.
+    /// `deb`, `tar`, `dir`, `file`, `volume`, `stub`, `firmware`, `u-boot`, `recipe`.
     pub kind: String,
     /// File name, or the recipe's words for it; never an absolute path.
     pub name: String,

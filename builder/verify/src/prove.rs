@@ -1,14 +1,19 @@
 //! The proof: every link of the chain, in the order in which a machine meets them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use graven_handoff::{Plan, Volume};
+use graven_verity::dm::Params;
 use graven_verity::io::ReadAt;
 use graven_verity::progress::{Progress, Silent};
 
+use crate::device::{Device, link};
+use crate::layout::Layout;
 use crate::links::boot::{boot_artefact, boot_signature};
 use crate::links::command_line::command_line;
 use crate::links::esp::esp;
-use crate::links::file_system::file_system;
+use crate::links::file_system::{file_system, volume_file_system};
 use crate::links::firmware::firmware;
 use crate::links::initramfs::{initramfs, stage0};
 use crate::links::kernel::kernel;
@@ -78,36 +83,71 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
     });
     given(line.zip(text), "policy", r, |(line, text), r| policy(&text, line, plan, r));
 
-    signers.root =
-        given(layout, "root-signature", r, |layout, r| root_signature(disk, layout, line, trust, r));
+    let root = layout.map(|layout| Device::root(layout, line, plan));
+    signers.root = given(root, "root-signature", r, |root, r| root_signature(disk, &root, trust, r));
     given(layout.zip(line), "partition-uuids", r, |(layout, line), r| {
         partition_uuids(layout, line, plan, manifest, r)
     });
-    let params = given(layout, "superblock", r, |layout, r| superblock(disk, layout, plan, r));
-    let params = params.as_ref();
-    let root = layout.zip(line).zip(params);
-    let checked = given(root, "tree", r, |((layout, line), params), r| {
-        tree_and_data(disk, layout, line, params, plan, options, r)
-    });
-    given(layout.zip(params).zip(plan), "error-correction", r, |((layout, params), plan), r| {
-        error_correction(disk, layout, params, plan, checked, r)
-    });
-    let tree = given(layout, "file-system", r, |layout, r| file_system(disk, layout, plan, params, r));
+    let mut devices = Vec::new();
+    devices.extend(layout.zip(root).map(|(layout, root)| (root, device(disk, layout, &root, options, r))));
+    let params = devices.first().and_then(|(_, params)| params.clone());
+    let tree =
+        given(layout, "file-system", r, |layout, r| file_system(disk, layout, plan, params.as_ref(), r));
+    for (layout, volume) in layout.into_iter().flat_map(|layout| volumes(plan).map(move |one| (layout, one)))
+    {
+        let found = match Device::volume(layout, volume) {
+            Ok(found) => found,
+            Err(problem) => {
+                r.bad(link(Some(volume), "root-signature"), problem);
+                signers.volumes.push(None);
+                continue;
+            }
+        };
+        signers.volumes.push(root_signature(disk, &found, trust, r));
+        let params = device(disk, layout, &found, options, r);
+        given(params.as_ref(), found.link("file-system"), r, |params, r| {
+            volume_file_system(disk, &found, volume, params, r)
+        });
+        devices.push((found, params));
+    }
     given(boot, "kernel", r, |boot, r| kernel(boot, tree.as_ref(), plan, archive, &signers, manifest, r));
-    given(layout, "unused-space", r, |layout, r| unused_space(disk, layout, params, plan, manifest, r));
+    given(layout, "unused-space", r, |layout, r| unused_space(disk, layout, &devices, manifest, r));
 
     given(boot, "profile", r, |boot, r| profile(boot, &signers, options, r));
     certificate_roles(&signers, trust, r);
     if let Some(manifest) = manifest {
-        manifest_agrees(manifest, disk, layout, boot_file, boot, archive, line, params, plan, r);
+        manifest_agrees(manifest, disk, layout, boot_file, boot, archive, line, &devices, plan, r);
     }
     report
+}
+
+/// Superblock, tree, data and parity of a device; hands on the superblock's parameters.
+fn device(
+    disk: &Disk,
+    layout: &Layout,
+    device: &Device<'_>,
+    options: &Options<'_>,
+    r: &mut Report,
+) -> Option<Params> {
+    let params = superblock(disk, device, r);
+    let wanted = device.root_hash.zip(params.as_ref());
+    let checked = given(wanted, device.link("tree"), r, |(root_hash, params), r| {
+        tree_and_data(disk, device, root_hash, params, options, r)
+    });
+    given(device.planned.zip(params.as_ref()), device.link("error-correction"), r, |(planned, params), r| {
+        error_correction(disk, layout, device, planned, params, checked, r)
+    });
+    params
+}
+
+fn volumes(plan: Option<&Plan>) -> impl Iterator<Item = &Volume> {
+    plan.into_iter().flat_map(|plan| &plan.volumes)
 }
 
 /// Proves a link from what it hangs on; says so where that could not be read.
 fn given<I, T>(
     input: Option<I>,
-    link: &'static str,
+    link: impl Into<Cow<'static, str>>,
     report: &mut Report,
     prove: impl FnOnce(I, &mut Report) -> Option<T>,
 ) -> Option<T> {

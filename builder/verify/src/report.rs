@@ -1,5 +1,6 @@
 //! What a proof found: one line for each link of the chain, then one verdict.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -19,12 +20,21 @@ pub enum State {
 /// One link of the chain, or one finding beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Link {
-    /// Stable name in kebab-case: `boot-signature`, `command-line` …
-    pub name: &'static str,
+    /// Stable name: a kind in kebab-case, `boot-signature`, `command-line` …; of a volume's with the volume before it, as
+    /// `volume shop: tree`.
+    pub name: Cow<'static, str>,
     /// How it stands.
     pub state: State,
     /// What was proved; or what was expected, what was found, and where.
     pub detail: String,
+}
+
+impl Link {
+    /// The name without what it is a link of.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        self.name.rsplit_once(": ").map_or(&self.name, |(_, kind)| kind)
+    }
 }
 
 /// Every link that could be looked at, in the order in which a machine would meet them.
@@ -36,22 +46,27 @@ pub struct Report {
 
 impl Report {
     /// A link that holds.
-    pub fn ok(&mut self, name: &'static str, detail: impl Into<String>) {
+    pub fn ok(&mut self, name: impl Into<Cow<'static, str>>, detail: impl Into<String>) {
         self.add(name, State::Ok, detail);
     }
 
     /// A link that cannot be judged.
-    pub fn unproved(&mut self, name: &'static str, detail: impl Into<String>) {
+    pub fn unproved(&mut self, name: impl Into<Cow<'static, str>>, detail: impl Into<String>) {
         self.add(name, State::Unproved, detail);
     }
 
     /// A link that is broken.
-    pub fn bad(&mut self, name: &'static str, detail: impl Into<String>) {
+    pub fn bad(&mut self, name: impl Into<Cow<'static, str>>, detail: impl Into<String>) {
         self.add(name, State::Bad, detail);
     }
 
     /// A link that is broken if there are problems, and holds otherwise.
-    pub(crate) fn judge(&mut self, name: &'static str, problems: &[String], detail: impl Into<String>) {
+    pub(crate) fn judge(
+        &mut self,
+        name: impl Into<Cow<'static, str>>,
+        problems: &[String],
+        detail: impl Into<String>,
+    ) {
         if problems.is_empty() {
             self.ok(name, detail);
         } else {
@@ -65,8 +80,8 @@ impl Report {
         self.links.iter().find(|link| link.name == name)
     }
 
-    fn add(&mut self, name: &'static str, state: State, detail: impl Into<String>) {
-        self.links.push(Link { name, state, detail: detail.into() });
+    fn add(&mut self, name: impl Into<Cow<'static, str>>, state: State, detail: impl Into<String>) {
+        self.links.push(Link { name: name.into(), state, detail: detail.into() });
     }
 
     /// The worst state of all links; an empty report proves nothing.

@@ -1,14 +1,15 @@
-//! Which file a byte of the root file system belongs to.
+//! Which file a byte of an EROFS belongs to.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use graven_image::erofs::Reader;
+use graven_image::gpt::Partition;
 use graven_image::tree::{Content, Kind};
 use graven_verity::io::{ReadAt, Window};
 
-use crate::layout::{Layout, window};
+use crate::layout::window;
 use crate::links::{explain, shown};
 use crate::prove::Disk;
 
@@ -22,9 +23,9 @@ pub(crate) enum RootMap {
 
 impl RootMap {
     /// Reads the file system of an image, bad blocks and all.
-    pub(crate) fn read(disk: &Disk, layout: &Layout) -> Self {
+    pub(crate) fn read(disk: &Disk, partition: &Partition) -> Self {
         let probe = Arc::new(Probe {
-            image: window(disk, &layout.root),
+            image: window(disk, partition),
             armed: AtomicBool::new(false),
             asked: AtomicU64::new(0),
         });

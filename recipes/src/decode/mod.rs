@@ -10,6 +10,7 @@ mod policy;
 mod rules;
 mod scripts;
 mod state;
+mod volume;
 
 use crate::error::Problem;
 use crate::fields::{Decoder, Fields};
@@ -82,6 +83,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
     let scripts = scripts::scripts(top.table("scripts"));
     let lockdown = machine::lockdown(top.table("lockdown"));
     let disk = disk(top.table("disk"), choice);
+    let volumes = volume::volumes(&mut top, choice);
 
     if let Some(choice) = choice {
         for (key, missing) in
@@ -100,6 +102,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
         needs_repositories(&top, &packages, kernel.as_ref(), &boot);
         state::exec_is_persisted(&top, state.as_ref());
         policy::lies_on_the_state(&top, &policy, state.as_ref());
+        volume::find_room(&top, &volumes, &mounts, state.as_ref(), disk.slots);
         if boot.stub.is_none() && is_uki {
             let message = format!("`boot.stub` is missing, which `{}` needs", choice.target.name);
             let stub = choice.target.arch.efi_stub_file();
@@ -132,6 +135,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
         firmware,
         verity,
         policy,
+        volumes,
         mounts,
         state,
         scripts,

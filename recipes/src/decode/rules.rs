@@ -30,6 +30,20 @@ fn number(text: &str) -> Option<u16> {
     canonical.then(|| text.parse().ok()).flatten()
 }
 
+/// A volume's name, to which its partitions' names add an ending.
+pub(crate) fn volume_name(text: &str) -> Result<(), String> {
+    const OTHERS: [&str; 3] = ["esp", "root", "state"];
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if !(1..=24).contains(&text.len()) || !text.bytes().all(plain) {
+        return Err("1 to 24 of a-z 0-9 -, for it names partitions".to_owned());
+    }
+    let taken = OTHERS.contains(&text) || text.starts_with("graven");
+    match taken || text.ends_with("-verity") || text.ends_with("-verity-sig") {
+        true => Err("another name: this one is for other partitions".to_owned()),
+        false => Ok(()),
+    }
+}
+
 pub(crate) fn hostname(text: &str) -> Result<(), String> {
     let label = |label: &str| {
         let plain = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');

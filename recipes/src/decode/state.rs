@@ -281,11 +281,12 @@ fn name_matches(pattern: &str, name: &str) -> bool {
 }
 
 /// Whether `inner` is `outer` or lies in it.
-fn within(inner: &str, outer: &str) -> bool {
+pub(super) fn within(inner: &str, outer: &str) -> bool {
     inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn nested(one: &str, other: &str) -> Option<()> {
+/// Whether one lies in the other.
+pub(super) fn nested(one: &str, other: &str) -> Option<()> {
     (within(one, other) || within(other, one)).then_some(())
 }
 

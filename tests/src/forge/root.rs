@@ -90,14 +90,26 @@ impl Forgery {
 
     /// Fills the verity-sig partition: `named` is the root hash that it says it is for.
     pub fn put_signature(&self, named: &str, signature: &[u8], signer: &dyn Signer) {
+        self.put_signature_in(Part::Signature, named, signature, signer);
+    }
+
+    fn put_signature_in(&self, part: Part, named: &str, signature: &[u8], signer: &dyn Signer) {
         let json = serde_json::json!({
             "rootHash": named,
             "signature": STANDARD.encode(signature),
             "certificateFingerprint": signer.certificate().fingerprint().to_string(),
         });
         let mut bytes = json.to_string().into_bytes();
-        bytes.resize(usize::try_from(self.place(Part::Signature).len).expect("it is small"), 0);
-        self.write(Part::Signature, 0, &bytes);
+        bytes.resize(usize::try_from(self.place(part).len).expect("it is small"), 0);
+        self.write(part, 0, &bytes);
+    }
+
+    /// Signs the first volume's root hash again, by somebody else.
+    pub fn sign_volume(&self, signer: &dyn Signer) {
+        let json = self.signature_in(Part::VolumeSignature);
+        let root_hash = json["rootHash"].as_str().expect("a root hash");
+        let signature = signed(pkcs7::sign_root_hash(root_hash, signer));
+        self.put_signature_in(Part::VolumeSignature, root_hash, &signature, signer);
     }
 
     /// Signs a root hash and fills the verity-sig partition with it.
@@ -108,11 +120,15 @@ impl Forgery {
 
     /// The root hash signature that is there now.
     pub fn signature(&self) -> Vec<u8> {
-        let length = usize::try_from(self.place(Part::Signature).len).expect("it is small");
-        let bytes = self.read(Part::Signature, 0, length);
-        let text = bytes.split(|byte| *byte == 0).next().expect("text before the NUL bytes");
-        let json: serde_json::Value = serde_json::from_slice(text).expect("JSON");
+        let json = self.signature_in(Part::Signature);
         STANDARD.decode(json["signature"].as_str().expect("a signature")).expect("in base64")
+    }
+
+    fn signature_in(&self, part: Part) -> serde_json::Value {
+        let length = usize::try_from(self.place(part).len).expect("it is small");
+        let bytes = self.read(part, 0, length);
+        let text = bytes.split(|byte| *byte == 0).next().expect("text before the NUL bytes");
+        serde_json::from_slice(text).expect("JSON")
     }
 }
 

@@ -1,11 +1,13 @@
 //! Digests that several files have in common: those of a disk image's blocks are also those of the files in it.
 
 use std::convert::Infallible;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::Params;
 use crate::merkle::{Accumulator, HashBlocks};
+use crate::stream::Consumer;
 
 /// The digests of blocks that follow each other.
 pub struct BlockDigests {
@@ -82,6 +84,14 @@ impl Stretch {
     pub(super) fn append_to(&self, accumulator: &mut Accumulator) {
         let Ok(()) = accumulator.update_hash_blocks(&self.hash_blocks, &mut pass_over);
         let Ok(()) = accumulator.update_digests(self.rest.clone(), &mut pass_over);
+    }
+}
+
+impl Consumer for Stretch {
+    /// Takes the next bytes: whole blocks, or the last ones.
+    fn window(&mut self, _offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.push(&BlockDigests::of(&self.params, bytes));
+        Ok(())
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::identity::RootHash;
 
 fn uuid(byte: u8) -> PartUuid {
     PartUuid([byte; 16])
@@ -17,7 +18,7 @@ fn small() -> Plan {
         additions: vec![],
         module_parameters: vec![],
         wait_seconds: 30,
-        root: Root {
+        root: Verified {
             file_system: "erofs".to_owned(),
             options: String::new(),
             signature_partition: uuid(3),
@@ -33,6 +34,7 @@ fn small() -> Plan {
                 fec: None,
             },
         },
+        volumes: vec![],
         mounts: vec![],
         state: None,
         clock_not_before: 1_795_338_000,
@@ -40,6 +42,16 @@ fn small() -> Plan {
         hardening: vec![],
         on_failure: OnFailure::Reboot,
         init: Init { path: "/sbin/init".to_owned(), arguments: vec![], environment: vec![] },
+    }
+}
+
+fn volume(name: &str, image: &Verified) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        target: format!("/opt/{name}"),
+        programs: if name == "shop" { Programs::Exec } else { Programs::Noexec },
+        root_hash: RootHash::new(&[name.len() as u8; 32]).unwrap(),
+        image: image.clone(),
     }
 }
 
@@ -61,6 +73,7 @@ fn full() -> Plan {
     plan.root.options = "dax=never,x".to_owned();
     plan.root.verity.salt = vec![0xab; 256];
     plan.root.verity.fec = Some(Fec { roots: 2, blocks: 1009, start: 9, partition: Some(uuid(7)) });
+    plan.volumes = ["shop", "0-9"].map(|name| volume(name, &plan.root)).to_vec();
     plan.mounts = vec![
         Mount {
             source: MountSource::Partition(uuid(5)),
@@ -172,6 +185,13 @@ fn every_bad_value_is_refused_with_its_line() {
         "verity.on-corruption=ignore",
         "verity.fec=1 2 3 hash",
         "verity.fec=2 2 3",
+        "volume=Shop /opt exec ROOT",
+        "volume=root /opt exec ROOT",
+        "volume=shop / exec ROOT",
+        "volume=shop /opt maybe ROOT",
+        "volume=shop /opt exec 00",
+        "volume=shop /opt exec",
+        "volume.shop.verity.data-blocks=0",
         "mount=none tmp tmpfs - fail empty",
         "mount=none / tmpfs - fail empty",
         "mount=none /a/../b tmpfs - fail empty",
@@ -201,6 +221,7 @@ fn every_bad_value_is_refused_with_its_line() {
         "module-parameter=m a=",
         "command-line.after=",
     ] {
+        let bad = bad.replace("ROOT", &"5a".repeat(32));
         let key = bad.split_once('=').unwrap().0;
         let kept = text.lines().filter(|line| line.split_once('=').unwrap().0 != key);
         let kept: String = kept.map(|line| format!("{line}\n")).collect();
@@ -222,6 +243,28 @@ fn a_value_that_would_not_come_back_is_not_rendered() {
     environment.init.environment = vec![("A=B".to_owned(), "C".to_owned())];
     for plan in [newline, blank, order, environment] {
         assert!(plan.render().is_err());
+    }
+}
+
+#[test]
+fn a_volume_is_whole_and_its_own() {
+    let text = full().render().unwrap();
+    let without = |key: &str| -> String {
+        text.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect()
+    };
+    assert_eq!(Plan::parse(&without("volume.shop.options=")).unwrap_err().problem, Problem::Missing);
+    assert_eq!(Plan::parse(&without("volume=shop")).unwrap_err().problem, Problem::Unknown);
+    assert_eq!(Plan::parse(&without("volume")).unwrap().volumes, []);
+    let same: [fn(&mut Volume, &Volume); 3] = [
+        |one, other| one.name = other.name.clone(),
+        |one, other| one.target = other.target.clone(),
+        |one, other| one.root_hash = other.root_hash.clone(),
+    ];
+    for make_same in same {
+        let mut plan = full();
+        let (first, second) = plan.volumes.split_at_mut(1);
+        make_same(&mut second[0], &first[0]);
+        assert!(matches!(plan.render().unwrap_err().problem, Problem::Twice(_)));
     }
 }
 
@@ -267,7 +310,6 @@ fn tree_sizes_are_veritysetups() {
 
 #[test]
 fn a_table_has_as_many_option_words_as_it_says() {
-    use crate::RootHash;
     let root_hash = RootHash::from_hex(&"5a".repeat(32)).unwrap();
     let devices = VerityDevices { data: "254:1", hash: "254:2", fec: "254:3" };
     let hash = root_hash.to_string();

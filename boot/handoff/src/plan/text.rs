@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::*;
 use crate::hex;
+use crate::identity::RootHash;
 
 const FORMAT: &str = "1";
 
@@ -41,21 +42,11 @@ pub(super) fn render(plan: &Plan) -> String {
         line("module-parameter", &format!("{module} {name}={value}"));
     }
     line("wait-seconds", &plan.wait_seconds.to_string());
-    let Root { file_system, options, signature_partition, verity } = &plan.root;
-    line("root.file-system", file_system);
-    line("root.options", options);
-    line("root.signature-partition", &signature_partition.to_string());
-    line("verity.algorithm", verity.algorithm.word());
-    line("verity.data-block-size", &verity.data_block_size.to_string());
-    line("verity.hash-block-size", &verity.hash_block_size.to_string());
-    line("verity.data-blocks", &verity.data_blocks.to_string());
-    line("verity.hash-start", &verity.hash_start.to_string());
-    line("verity.salt", &hex::encode(&verity.salt));
-    line("verity.superblock-uuid", &verity.superblock_uuid.to_string());
-    line("verity.on-corruption", verity.on_corruption.word());
-    if let Some(Fec { roots, blocks, start, partition }) = &verity.fec {
-        let partition = partition.map_or("hash".to_owned(), |uuid| uuid.to_string());
-        line("verity.fec", &format!("{roots} {blocks} {start} {partition}"));
+    verified(&mut line, "root", "verity", &plan.root);
+    for Volume { name, target, programs, root_hash, image } in &plan.volumes {
+        line("volume", &format!("{name} {target} {programs} {root_hash}"));
+        let own = volume_keys(name);
+        verified(&mut line, &own, &format!("{own}.verity"), image);
     }
     for Mount { source, target, file_system, options, on_damage, contents } in &plan.mounts {
         let source = match source {
@@ -95,6 +86,32 @@ pub(super) fn render(plan: &Plan) -> String {
         line("init.environment", &format!("{name}={value}"));
     }
     text
+}
+
+/// A verified file system's lines: those of its own, and those of its tree.
+fn verified(line: &mut impl FnMut(&str, &str), own: &str, tree: &str, image: &Verified) {
+    let Verified { file_system, options, signature_partition, verity } = image;
+    line(&format!("{own}.file-system"), file_system);
+    line(&format!("{own}.options"), options);
+    line(&format!("{own}.signature-partition"), &signature_partition.to_string());
+    let mut line = |key: &str, value: &str| line(&format!("{tree}.{key}"), value);
+    line("algorithm", verity.algorithm.word());
+    line("data-block-size", &verity.data_block_size.to_string());
+    line("hash-block-size", &verity.hash_block_size.to_string());
+    line("data-blocks", &verity.data_blocks.to_string());
+    line("hash-start", &verity.hash_start.to_string());
+    line("salt", &hex::encode(&verity.salt));
+    line("superblock-uuid", &verity.superblock_uuid.to_string());
+    line("on-corruption", verity.on_corruption.word());
+    if let Some(Fec { roots, blocks, start, partition }) = &verity.fec {
+        let partition = partition.map_or("hash".to_owned(), |uuid| uuid.to_string());
+        line("fec", &format!("{roots} {blocks} {start} {partition}"));
+    }
+}
+
+/// What the keys of a volume begin with.
+fn volume_keys(name: &str) -> String {
+    format!("volume.{name}")
 }
 
 pub(super) fn parse(text: &str) -> Result<Plan, PlanError> {
@@ -137,14 +154,8 @@ pub(super) fn parse(text: &str) -> Result<Plan, PlanError> {
         wait_seconds: lines.one("wait-seconds", "1 to 3600", |value| {
             number::<u32>(value).filter(|seconds| (1..=3600).contains(seconds))
         })?,
-        root: Root {
-            file_system: lines.one("root.file-system", "a file system's name", file_system)?,
-            options: lines.one("root.options", "mount options without blanks", |value| {
-                (value.is_empty() || word(value)).then(|| value.to_owned())
-            })?,
-            signature_partition: lines.one("root.signature-partition", "a UUID", parsed)?,
-            verity: lines.verity()?,
-        },
+        root: lines.verified("root", "verity")?,
+        volumes: lines.volumes()?,
         mounts: lines.list(
             "mount",
             "SOURCE TARGET TYPE OPTIONS fail|volatile empty|image",
@@ -290,38 +301,63 @@ impl<'a> Lines<'a> {
         Ok(before.chain(after.into_iter().map(Addition::After)).collect())
     }
 
-    fn verity(&mut self) -> Result<Verity, PlanError> {
+    fn verified(&mut self, own: &str, tree: &str) -> Result<Verified, PlanError> {
+        Ok(Verified {
+            file_system: self.one(&format!("{own}.file-system"), "a file system's name", file_system)?,
+            options: self.one(&format!("{own}.options"), "mount options without blanks", |value| {
+                (value.is_empty() || word(value)).then(|| value.to_owned())
+            })?,
+            signature_partition: self.one(&format!("{own}.signature-partition"), "a UUID", parsed)?,
+            verity: self.verity(tree)?,
+        })
+    }
+
+    fn verity(&mut self, tree: &str) -> Result<Verity, PlanError> {
         const BLOCK_SIZE: &str = "a power of two from 512 to 524288";
         let block_size = |value: &str| {
             number::<u32>(value).filter(|size| size.is_power_of_two() && (512..=524_288).contains(size))
         };
+        let key = |name: &str| format!("{tree}.{name}");
         let verity = Verity {
-            algorithm: self.one("verity.algorithm", "sha256, sha384 or sha512", Algorithm::from_word)?,
-            data_block_size: self.one("verity.data-block-size", BLOCK_SIZE, block_size)?,
-            hash_block_size: self.one("verity.hash-block-size", BLOCK_SIZE, block_size)?,
-            data_blocks: self.one("verity.data-blocks", "a number from 1", |value| {
+            algorithm: self.one(&key("algorithm"), "sha256, sha384 or sha512", Algorithm::from_word)?,
+            data_block_size: self.one(&key("data-block-size"), BLOCK_SIZE, block_size)?,
+            hash_block_size: self.one(&key("hash-block-size"), BLOCK_SIZE, block_size)?,
+            data_blocks: self.one(&key("data-blocks"), "a number from 1", |value| {
                 number(value).filter(|blocks| *blocks > 0)
             })?,
-            hash_start: self.one("verity.hash-start", "a number from 1", |value| {
+            hash_start: self.one(&key("hash-start"), "a number from 1", |value| {
                 number(value).filter(|start| *start > 0)
             })?,
-            salt: self.one("verity.salt", "0 to 256 bytes in lower-case hexadecimal digits", |value| {
+            salt: self.one(&key("salt"), "0 to 256 bytes in lower-case hexadecimal digits", |value| {
                 hex::decode(value).filter(|salt| salt.len() <= 256)
             })?,
-            superblock_uuid: self.one("verity.superblock-uuid", "a UUID", parsed)?,
+            superblock_uuid: self.one(&key("superblock-uuid"), "a UUID", parsed)?,
             on_corruption: self.one(
-                "verity.on-corruption",
+                &key("on-corruption"),
                 "error, restart or panic",
                 OnCorruption::from_word,
             )?,
-            fec: self.optional("verity.fec", "ROOTS(2-24) BLOCKS START hash|PARTUUID", fec)?,
+            fec: self.optional(&key("fec"), "ROOTS(2-24) BLOCKS START hash|PARTUUID", fec)?,
         };
         if verity.data_bytes().is_none() || verity.hash_bytes().is_none() {
             let found = verity.data_blocks.to_string();
             let problem = Problem::Value { expected: "a device that a tree can cover", found };
-            return Err(PlanError { line: None, key: "verity.data-blocks".to_owned(), problem });
+            return Err(PlanError { line: None, key: key("data-blocks"), problem });
         }
         Ok(verity)
+    }
+
+    /// Each with keys that begin with its name.
+    fn volumes(&mut self) -> Result<Vec<Volume>, PlanError> {
+        let listed = self.list("volume", "NAME TARGET exec|noexec ROOTHASH", volume, |a, b| {
+            a.0 == b.0 || a.1 == b.1 || a.3 == b.3
+        })?;
+        let whole = |(name, target, programs, root_hash): (String, String, Programs, RootHash)| {
+            let own = volume_keys(&name);
+            let image = self.verified(&own, &format!("{own}.verity"))?;
+            Ok(Volume { name, target, programs, root_hash, image })
+        };
+        listed.into_iter().map(whole).collect()
     }
 
     /// The partition's key decides whether there is a state at all.
@@ -377,13 +413,12 @@ fn mount(value: &str) -> Option<Mount> {
     else {
         return None;
     };
-    let target = Some(target).filter(|target| absolute(target) && word(target) && *target != "/")?;
     Some(Mount {
         source: match source {
             "none" => MountSource::None,
             uuid => MountSource::Partition(parsed(uuid)?),
         },
-        target: target.to_owned(),
+        target: mount_point(target)?,
         file_system: file_system(kind)?,
         options: match options {
             "-" => String::new(),
@@ -392,6 +427,20 @@ fn mount(value: &str) -> Option<Mount> {
         on_damage: OnDamage::from_word(on_damage)?,
         contents: Contents::from_word(contents)?,
     })
+}
+
+fn volume(value: &str) -> Option<(String, String, Programs, RootHash)> {
+    let [name, target, programs, root_hash] = *value.split(' ').collect::<Vec<_>>().as_slice() else {
+        return None;
+    };
+    let name = Some(name).filter(|name| Volume::can_be_named(name))?.to_owned();
+    let programs = Programs::from_word(programs)?;
+    Some((name, mount_point(target)?, programs, RootHash::from_hex(root_hash).ok()?))
+}
+
+/// A folder of the root that something can be mounted on.
+fn mount_point(value: &str) -> Option<String> {
+    (absolute(value) && word(value) && value != "/").then(|| value.to_owned())
 }
 
 fn seed(value: &str) -> Option<Seed> {

@@ -26,7 +26,7 @@
 //! ```
 
 mod directory;
-mod format;
+pub(crate) mod format;
 mod plan;
 pub mod read;
 mod render;

@@ -35,6 +35,8 @@ pub enum Selection {
     Part(Part),
     /// `esp`, `root`, `root-verity`, `root-verity-sig`: the partition's raw bytes.
     Partition(&'static str),
+    /// `partition:NAME`: the raw bytes of the partition that the table names so, a volume's for one.
+    Named(String),
 }
 
 /// Partitions that can be named.
@@ -55,9 +57,18 @@ pub enum Selected {
 pub enum ExtractError {
     /// No such name.
     #[error(
-        "{0:?} names nothing: give a path of the root (/etc/os-release), initramfs:/PATH, esp:/PATH, one of {1}"
+        "{0:?} names nothing: give a path of the root (/etc/os-release), initramfs:/PATH, esp:/PATH, partition:NAME, one \
+         of {1}"
     )]
     Name(String, String),
+    /// Not exactly one partition of that name.
+    #[error("expected one partition named {name:?}, found {found}; `graven inspect` lists them")]
+    Partition {
+        /// The name.
+        name: String,
+        /// How many have it.
+        found: usize,
+    },
     /// The image.
     #[error(transparent)]
     Contents(#[from] ContentsError),
@@ -96,6 +107,9 @@ impl FromStr for Selection {
         if let Some(below) = text.strip_prefix("esp:") {
             return Ok(Self::Esp(path(below)?));
         }
+        if let Some(name) = text.strip_prefix("partition:") {
+            return Ok(Self::Named(name.to_owned()));
+        }
         if text.starts_with('/') {
             return Ok(Self::Root(path(text)?));
         }
@@ -126,6 +140,14 @@ pub fn select(contents: &Contents, selection: &Selection) -> Result<Selected, Ex
         Selection::Initramfs(path) => within(tree_of_initramfs(&contents.boot()?.initramfs)?, path),
         Selection::Esp(path) => within(tree_of_esp(contents)?, path),
         Selection::Part(part) => Ok(Selected::Bytes(contents.part(*part)?)),
+        Selection::Named(name) => {
+            let table = &contents.layout().table.partitions;
+            let named: Vec<_> = table.iter().filter(|partition| partition.name == *name).collect();
+            match named.as_slice() {
+                [partition] => Ok(Selected::Partition(contents.partition(partition))),
+                _ => Err(ExtractError::Partition { name: shown(name), found: named.len() }),
+            }
+        }
         Selection::Partition(name) => {
             let layout = contents.layout();
             let partition = match *name {

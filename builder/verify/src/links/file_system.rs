@@ -1,11 +1,14 @@
-//! The root file system: readable to the last inode, and able to start.
+//! The file systems: the root readable to the last inode, and able to start; a volume what stage0 is to mount.
 
-use graven_handoff::Plan;
+use graven_handoff::{Plan, Volume};
 use graven_image::erofs::Reader;
+use graven_image::probe::probe;
 use graven_image::tree::{Kind, Tree, TreePath};
 use graven_verity::dm::Params;
+use graven_verity::io::Window;
 
 use super::{explain, shown};
+use crate::device::Device;
 use crate::layout::{Layout, window};
 use crate::prove::Disk;
 use crate::report::Report;
@@ -35,13 +38,22 @@ pub(crate) fn file_system(
     }
     if let Some(plan) = plan {
         problems.extend(init_problem(&tree, &plan.init.path));
-        for mount in &plan.mounts {
-            let folder = TreePath::parse(mount.target.as_bytes()).and_then(|path| tree.resolve(&path));
+        // What is mounted in a volume has its folder there.
+        let in_volume = |target: &str| {
+            plan.volumes.iter().any(|outer| {
+                target.strip_prefix(outer.target.as_str()).is_some_and(|below| below.starts_with('/'))
+            })
+        };
+        let volumes = plan.volumes.iter().map(|volume| &volume.target);
+        let targets =
+            volumes.filter(|target| !in_volume(target)).chain(plan.mounts.iter().map(|mount| &mount.target));
+        for target in targets {
+            let folder = TreePath::parse(target.as_bytes()).and_then(|path| tree.resolve(&path));
             let there = folder.is_ok_and(|id| matches!(tree.inode(id).kind, Kind::Directory(_)));
             if !there {
                 problems.push(format!(
                     "{}: stage0 is to mount there, and there is no such directory",
-                    shown(&mount.target)
+                    shown(target)
                 ));
             }
         }
@@ -54,6 +66,34 @@ pub(crate) fn file_system(
         format!("EROFS, {inodes} inodes in {bytes} bytes, init {init} is executable"),
     );
     Some(tree)
+}
+
+/// A volume's superblock says what the plan says, and nothing of the file system lies outside of what is verified.
+pub(crate) fn volume_file_system(
+    disk: &Disk,
+    device: &Device<'_>,
+    volume: &Volume,
+    params: &Params,
+    report: &mut Report,
+) -> Option<()> {
+    let link = device.link("file-system");
+    // Behind the device's end there is nothing for the kernel.
+    let len = params.data_bytes().min(device.data.len);
+    let probed = match probe(&Window::new(window(disk, device.data), 0, len)) {
+        Ok(probed) => probed,
+        Err(error) => {
+            report.bad(link, explain(&error));
+            return None;
+        }
+    };
+    let (found, expected) = (probed.file_system.name(), &volume.image.file_system);
+    let mut problems = Vec::new();
+    if found != expected {
+        problems.push(format!("expected {} by stage0's plan, found {found}", shown(expected)));
+    }
+    let (bytes, target, programs) = (probed.bytes, shown(&volume.target), volume.programs);
+    report.judge(link, &problems, format!("{found}, {bytes} bytes, read-only on {target}, {programs}"));
+    Some(())
 }
 
 fn init_problem(tree: &Tree, init: &str) -> Option<String> {

@@ -18,8 +18,9 @@ use super::policy::signed_policy;
 use super::root_hash::read_signature;
 use super::{explain, shown};
 use crate::artefact::Artefact;
+use crate::device::Device;
 use crate::layout::{Layout, window};
-use crate::manifest::{InitramfsEntry, Manifest, Role, sha256_hex};
+use crate::manifest::{InitramfsEntry, Manifest, Role, Verified, sha256_hex};
 use crate::prove::Disk;
 use crate::report::Report;
 
@@ -51,7 +52,7 @@ pub(crate) fn manifest_agrees(
     boot: Option<&Artefact<'_>>,
     archive: Option<&Initramfs>,
     line: Option<&Line>,
-    params: Option<&Params>,
+    devices: &[(Device<'_>, Option<Params>)],
     plan: Option<&Plan>,
     report: &mut Report,
 ) {
@@ -59,13 +60,6 @@ pub(crate) fn manifest_agrees(
     disk_and_partitions(manifest, disk, layout, &mut found);
     if let Some(layout) = layout {
         files_of_esp(manifest, disk, layout, &mut found);
-        if let Ok(signature) = read_signature(disk, layout) {
-            found.compare(
-                "root.signature_sha256",
-                &manifest.root.signature_sha256,
-                sha256_hex(&signature.message),
-            );
-        }
     }
     if let Some(bytes) = boot_file {
         found.compare("boot.sha256", &manifest.boot.sha256, sha256_hex(bytes));
@@ -98,7 +92,6 @@ pub(crate) fn manifest_agrees(
     }
     if let Some(line) = line {
         found.compare("command_line", &manifest.command_line, &line.text);
-        found.compare("root.root_hash", &manifest.root.root_hash, &line.binding.root_hash);
         let placement = match line.binding.policy {
             PolicySource::Inline(_) => "command-line",
             PolicySource::Sha256(_) => "initramfs",
@@ -115,25 +108,25 @@ pub(crate) fn manifest_agrees(
             }
         }
     }
-    if let Some(params) = params {
-        found.compare("root.algorithm", &manifest.root.algorithm, params.algorithm());
-        found.compare("root.salt", &manifest.root.salt, hex::encode(params.salt().as_bytes()));
-        found.compare("root.data_blocks", manifest.root.data_blocks, params.data_blocks());
-        found.compare("root.data_block_size", manifest.root.data_block_size, params.data_block_size());
-        found.compare("root.hash_block_size", manifest.root.hash_block_size, params.hash_block_size());
-    }
     if let Some(plan) = plan {
         found.compare("policy.name", &manifest.policy.name, &plan.policy.name);
         found.compare("policy.version", &manifest.policy.version, plan.policy.version);
-        found.compare("root.file_system", &manifest.root.file_system, &plan.root.file_system);
-        found.compare(
-            "root.superblock_uuid",
-            &manifest.root.superblock_uuid,
-            plan.root.verity.superblock_uuid,
-        );
-        let roots = |roots: Option<u32>| roots.map_or("none".to_owned(), |roots| roots.to_string());
-        let fec = plan.root.verity.fec.as_ref().map(|fec| u32::from(fec.roots));
-        found.compare("root.fec_roots", roots(manifest.root.fec_roots), roots(fec));
+        found.compare("volumes", manifest.volumes.len(), plan.volumes.len());
+    }
+    for (device, params) in devices {
+        let (what, listed) = match device.volume {
+            None => ("root".to_owned(), &manifest.root),
+            Some(volume) => {
+                let what = format!("volume {}", volume.name);
+                let Some(listed) = manifest.volumes.iter().find(|listed| listed.name == volume.name) else {
+                    found.0.push(format!("{what}: the manifest does not list it"));
+                    continue;
+                };
+                found.compare(&format!("{what}.target"), &listed.target, &volume.target);
+                (what, &listed.image)
+            }
+        };
+        verified(&what, listed, disk, device, params.as_ref(), &mut found);
     }
     let mut detail = "every digest, place and name in it is the image's".to_owned();
     if layout.is_some_and(|layout| in_use(manifest, disk, layout)) {
@@ -142,6 +135,39 @@ pub(crate) fn manifest_agrees(
         );
     }
     report.judge("manifest", &found.0, detail);
+}
+
+fn verified(
+    what: &str,
+    listed: &Verified,
+    disk: &Disk,
+    device: &Device<'_>,
+    params: Option<&Params>,
+    found: &mut Differences,
+) {
+    let mut compare = |key: &str, listed: &dyn ToString, real: &dyn ToString| {
+        found.compare(&format!("{what}.{key}"), listed.to_string(), real.to_string());
+    };
+    if let Ok(signature) = read_signature(disk, device.signature) {
+        compare("signature_sha256", &listed.signature_sha256, &sha256_hex(&signature.message));
+    }
+    if let Some(root_hash) = device.root_hash {
+        compare("root_hash", &listed.root_hash, root_hash);
+    }
+    if let Some(params) = params {
+        compare("algorithm", &listed.algorithm, &params.algorithm());
+        compare("salt", &listed.salt, &hex::encode(params.salt().as_bytes()));
+        compare("data_blocks", &listed.data_blocks, &params.data_blocks());
+        compare("data_block_size", &listed.data_block_size, &params.data_block_size());
+        compare("hash_block_size", &listed.hash_block_size, &params.hash_block_size());
+    }
+    if let Some(planned) = device.planned {
+        compare("file_system", &listed.file_system, &planned.file_system);
+        compare("superblock_uuid", &listed.superblock_uuid, &planned.verity.superblock_uuid);
+        let roots = |roots: Option<u32>| roots.map_or("none".to_owned(), |roots| roots.to_string());
+        let fec = planned.verity.fec.as_ref().map(|fec| u32::from(fec.roots));
+        compare("fec_roots", &roots(listed.fec_roots), &roots(fec));
+    }
 }
 
 /// Whether a machine has made its state on the disk: it has grown, or is not as shipped. Nothing vouches for its contents,

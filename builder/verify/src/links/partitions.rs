@@ -1,6 +1,8 @@
 //! The partition table, what it must say of the root hash, and the room between.
 
-use graven_handoff::{MountSource, Plan};
+use std::iter;
+
+use graven_handoff::{MountSource, Plan, Volume};
 use graven_image::gpt::{HEAD_BYTES, Partition, TAIL_BYTES, Table, attributes};
 use graven_verity::dm::Params;
 use graven_verity::io::ReadAt;
@@ -9,6 +11,7 @@ use uuid::Uuid;
 use super::command_line::Line;
 use super::explain;
 use super::verity::HashArea;
+use crate::device::{self, Device};
 use crate::layout::Layout;
 use crate::manifest::{Firmware, Manifest};
 use crate::prove::Disk;
@@ -100,21 +103,25 @@ pub(crate) fn partition_uuids(
                 MountSource::None => false,
             };
             plan.mounts.iter().any(|mount| of(mount.source))
-                || plan
-                    .root
-                    .verity
-                    .fec
-                    .as_ref()
-                    .and_then(|fec| fec.partition)
-                    .is_some_and(|uuid| uuid.0 == *other.guid.as_bytes())
+                || iter::once(&plan.root)
+                    .chain(plan.volumes.iter().map(|volume| &volume.image))
+                    .filter_map(|image| image.verity.fec.as_ref()?.partition)
+                    .any(|uuid| uuid.0 == *other.guid.as_bytes())
+        });
+        let of_volume = plan.is_some_and(|plan| {
+            let uuids = plan.volumes.iter().flat_map(device::partitions);
+            uuids.into_iter().any(|(_, uuid)| uuid.0 == *other.guid.as_bytes())
         });
         let is_firmware = firmware(manifest).any(|piece| piece.offset == other.start);
-        if !mounted && !is_firmware {
+        if !mounted && !of_volume && !is_firmware {
             problems.push(format!(
                 "partition {} (type {}, at byte {}): neither chain nor stage0's plan nor the manifest's firmware explains it",
                 other.guid, other.type_guid, other.start
             ));
         }
+    }
+    for volume in plan.iter().flat_map(|plan| &plan.volumes) {
+        problems.extend(volume_problems(layout, volume));
     }
     if let Some(state) = state {
         let end = |partition: &Partition| partition.start.saturating_add(partition.len);
@@ -128,6 +135,11 @@ pub(crate) fn partition_uuids(
         problems.push("stage0's plan has a state, and the disk no partition for it".to_owned());
     }
     let mut detail = "root and tree are named by the root hash, the signature by the plan".to_owned();
+    match plan.map_or(0, |plan| plan.volumes.len()) {
+        0 => {}
+        1 => detail.push_str("; likewise one volume's"),
+        count => detail.push_str(&format!("; likewise those of {count} volumes")),
+    }
     if let Some(state) = state {
         detail.push_str(&format!(
             "; the state ({} bytes) is authenticated by nothing, and its contents are not judged",
@@ -138,12 +150,36 @@ pub(crate) fn partition_uuids(
     Some(())
 }
 
+/// A volume's partitions: there, each once, and mounted by nothing but stage0.
+fn volume_problems(layout: &Layout, volume: &Volume) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (what, uuid) in device::partitions(volume) {
+        let named = layout.table.partitions.iter().filter(|partition| *partition.guid.as_bytes() == uuid.0);
+        let named: Vec<&Partition> = named.collect();
+        let [partition] = named.as_slice() else {
+            let (name, count) = (&volume.name, named.len());
+            problems.push(format!("{name}: expected one partition {uuid} for the {what}, found {count}"));
+            continue;
+        };
+        for (bit, word, number) in
+            [(attributes::READ_ONLY, "read-only", 60), (attributes::NO_AUTO, "no-auto", 63)]
+        {
+            if partition.attributes & bit == 0 {
+                problems.push(format!(
+                    "{}: the {what} is not marked {word} (attribute bit {number})",
+                    volume.name
+                ));
+            }
+        }
+    }
+    problems
+}
+
 /// Nothing hides where nothing is proved: every byte outside the table, the file systems and the hash area is zero.
 pub(crate) fn unused_space(
     disk: &Disk,
     layout: &Layout,
-    params: Option<&Params>,
-    plan: Option<&Plan>,
+    devices: &[(Device<'_>, Option<Params>)],
     manifest: Option<&Manifest>,
     report: &mut Report,
 ) -> Option<()> {
@@ -157,10 +193,17 @@ pub(crate) fn unused_space(
             ranges.extend(behind(&format!("firmware in {}", partition.guid), partition, piece.size));
         }
     }
-    if let Some(params) = params {
-        ranges.extend(behind("root file system", &layout.root, params.data_bytes()));
-        if let Some(area) = HashArea::of(params, plan) {
-            ranges.extend(behind("hash area", &layout.verity, area.end()));
+    for (device, params) in devices {
+        let Some(params) = params else { continue };
+        let (data, area) = match device.volume {
+            None => ("root file system".to_owned(), "hash area".to_owned()),
+            Some(Volume { name, .. }) => {
+                (format!("volume {name}"), format!("hash area of the volume {name}"))
+            }
+        };
+        ranges.extend(behind(&data, device.data, params.data_bytes()));
+        if let Some(end) = HashArea::of(params, device).map(|area| area.end()) {
+            ranges.extend(behind(&area, device.verity, end));
         }
     }
     let mut problems = Vec::new();

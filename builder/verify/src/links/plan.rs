@@ -5,6 +5,7 @@ use graven_boot::initramfs::{Entry, Initramfs, Kind};
 use graven_handoff::initramfs::{MODULES, PLAN, parse_module_file};
 use graven_handoff::{Addition, KernelLockdown, ModuleParameter, Plan, Relaxation, SecureBoot};
 
+use graven_image::probe::FileSystem;
 use graven_targets::BootChain;
 
 use super::command_line::Line;
@@ -73,7 +74,18 @@ pub(crate) fn plan(
         problems.push(format!("the root file system is {}, expected erofs", shown(&plan.root.file_system)));
     }
 
+    let known = [FileSystem::Erofs, FileSystem::Squashfs, FileSystem::Ext4];
+    for volume in &plan.volumes {
+        if !known.iter().any(|known| known.name() == volume.image.file_system) {
+            let (name, found) = (&volume.name, shown(&volume.image.file_system));
+            problems.push(format!("the volume {name} is {found}, expected erofs, squashfs or ext4"));
+        }
+    }
+
     let mut details = vec![format!("init {}", shown(&plan.init.path))];
+    details.extend(
+        plan.volumes.iter().map(|volume| format!("volume {} on {}", volume.name, shown(&volume.target))),
+    );
     details.extend(
         plan.relaxed.iter().map(|relaxed| format!("RELAXED {} ({})", relaxed.what, shown(&relaxed.reason))),
     );

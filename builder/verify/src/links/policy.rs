@@ -4,7 +4,7 @@ use graven_boot::initramfs::{Entry, Initramfs, Kind};
 use graven_boot::pkcs7::{SignedData, verify_policy};
 use graven_boot::x509::Certificate;
 use graven_handoff::initramfs::POLICY;
-use graven_handoff::{Plan, PolicySource, hex};
+use graven_handoff::{Plan, PolicySource, RootHash, Volume, hex};
 use graven_ipe::{Action, Algorithm, Digest, Facts, Op, Policy, Property, Rule};
 use sha2::{Digest as _, Sha256};
 
@@ -78,7 +78,7 @@ pub(crate) fn policy(text: &[u8], line: &Line, plan: Option<&Plan>, report: &mut
     if text.contains(&0) {
         problems.push("the text has a NUL byte, behind which the kernel does not look".to_owned());
     }
-    let root = digest(line);
+    let root = digest(&line.binding.root_hash);
     match &root {
         Some(root) => problems.extend(findings(&policy, root)),
         None => problems.push("IPE knows no root hash of this length".to_owned()),
@@ -102,15 +102,30 @@ pub(crate) fn policy(text: &[u8], line: &Line, plan: Option<&Plan>, report: &mut
         .filter(|rule| own.as_ref().is_some_and(|own| rule.properties.contains(own)))
         .map(|rule| rule.op.name())
         .collect();
+    let of_volumes: Vec<(&Volume, Property)> = plan
+        .iter()
+        .flat_map(|plan| &plan.volumes)
+        .filter_map(|volume| Some((volume, Property::DmverityRoothash(digest(&volume.root_hash)?))))
+        .collect();
+    let known: Vec<&Property> = own.iter().chain(of_volumes.iter().map(|(_, hash)| hash)).collect();
     let others = allowing.iter().filter(|rule| {
-        Hold::of(rule) == Hold::Contents && own.as_ref().is_none_or(|own| !rule.properties.contains(own))
+        Hold::of(rule) == Hold::Contents && !rule.properties.iter().any(|property| known.contains(&property))
     });
     let others = match others.count() {
         0 => String::new(),
         count => format!(", what {count} more rules name by its digest"),
     };
+    let volumes: String = of_volumes
+        .iter()
+        .map(|(volume, hash)| {
+            let rules = allowing.iter().filter(|rule| rule.properties.contains(hash));
+            let ops: Vec<&str> = rules.map(|rule| rule.op.name()).collect();
+            let ops = if ops.is_empty() { "nothing".to_owned() } else { ops.join(", ") };
+            format!(", {ops} from the volume {}", volume.name)
+        })
+        .collect();
     let said = format!(
-        "{} {version}: {} from this root hash{others}, DENY for the rest",
+        "{} {version}: {} from this root hash{volumes}{others}, DENY for the rest",
         shown(&name),
         ops.join(", ")
     );
@@ -150,13 +165,13 @@ impl Hold {
     }
 }
 
-fn digest(line: &Line) -> Option<Digest> {
-    let algorithm = match line.binding.root_hash.as_bytes().len() {
+fn digest(root_hash: &RootHash) -> Option<Digest> {
+    let algorithm = match root_hash.as_bytes().len() {
         32 => Algorithm::Sha256,
         48 => Algorithm::Sha384,
         _ => Algorithm::Sha512,
     };
-    Digest::from_hex(algorithm, &line.binding.root_hash.to_string()).ok()
+    Digest::from_hex(algorithm, &root_hash.to_string()).ok()
 }
 
 /// What the policy lets through that it should not, and what it should and does not.

@@ -8,18 +8,21 @@ use crate::prove::Options;
 use crate::report::Report;
 use crate::trust::{Role, Trust};
 
-/// The certificates behind the three signatures, where they hold.
+/// The certificates behind the signatures, where they hold.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Signers {
     pub(crate) boot: Option<Certificate>,
     pub(crate) policy: Option<Certificate>,
     pub(crate) root: Option<Certificate>,
+    /// Of each volume's root hash.
+    pub(crate) volumes: Vec<Option<Certificate>>,
 }
 
 impl Signers {
     fn iter(&self) -> impl Iterator<Item = (Role, &Certificate)> {
         let all = [(Role::Boot, &self.boot), (Role::Policy, &self.policy), (Role::Root, &self.root)];
-        all.into_iter().filter_map(|(role, certificate)| Some((role, certificate.as_ref()?)))
+        let volumes = self.volumes.iter().map(|signer| (Role::Root, signer));
+        all.into_iter().chain(volumes).filter_map(|(role, certificate)| Some((role, certificate.as_ref()?)))
     }
 }
 
@@ -68,6 +71,7 @@ pub(crate) fn profile(
     let mut by_development: Vec<(&Certificate, Vec<String>)> = Vec::new();
     for (role, certificate) in signers.iter().filter(|(_, certificate)| certificate.is_development()) {
         match by_development.iter_mut().find(|(known, _)| *known == certificate) {
+            Some((_, roles)) if roles.contains(&role.to_string()) => {}
             Some((_, roles)) => roles.push(role.to_string()),
             None => by_development.push((certificate, vec![role.to_string()])),
         }
@@ -100,9 +104,9 @@ pub(crate) fn certificate_roles(signers: &Signers, trust: &Trust, report: &mut R
         let (name, roles) = (named(certificate), trust.roles_of(certificate));
         problems.push(format!("{role} is signed by {name}, which is trusted for {roles} only"));
     }
-    let proved = signers.iter().count();
-    if problems.is_empty() && proved < Role::ALL.len() {
-        report.unproved(LINK, format!("{proved} of {} signatures hold", Role::ALL.len()));
+    let (proved, all) = (signers.iter().count(), Role::ALL.len().saturating_add(signers.volumes.len()));
+    if problems.is_empty() && proved < all {
+        report.unproved(LINK, format!("{proved} of {all} signatures hold"));
     } else {
         report.judge(LINK, &problems, "each signature is by a certificate that is trusted for it");
     }

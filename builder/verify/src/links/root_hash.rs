@@ -1,49 +1,49 @@
-//! The root hash: signed; and the superblock that stage0 compares.
+//! A root hash: signed; and the superblock that stage0 compares.
 
 use graven_boot::pkcs7::verify_root_hash;
 use graven_boot::x509::Certificate;
-use graven_handoff::{Plan, hex};
+use graven_handoff::hex;
+use graven_image::gpt::Partition;
 use graven_verity::dm::{Params, Superblock};
 use graven_verity::io::ReadAt;
 
-use super::command_line::Line;
 use super::{explain, named};
-use crate::layout::{Layout, window};
+use crate::device::Device;
+use crate::layout::window;
 use crate::prove::Disk;
 use crate::report::Report;
 use crate::signature_partition::RootHashSignature;
 use crate::trust::{Role, Trust};
 
 /// Reads the verity-sig partition.
-pub(crate) fn read_signature(disk: &Disk, layout: &Layout) -> Result<RootHashSignature, String> {
-    let length = layout.signature.len.min(RootHashSignature::MOST_BYTES);
+pub(crate) fn read_signature(disk: &Disk, partition: &Partition) -> Result<RootHashSignature, String> {
+    let length = partition.len.min(RootHashSignature::MOST_BYTES);
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-    window(disk, &layout.signature).read_exact_at(&mut bytes, 0).map_err(|error| error.to_string())?;
+    window(disk, partition).read_exact_at(&mut bytes, 0).map_err(|error| error.to_string())?;
     RootHashSignature::parse(&bytes).map_err(|error| explain(&error))
 }
 
-/// The partition is for the line's root hash, and signed by a trusted certificate.
+/// The partition is for the root hash that the device is bound to, and signed by a trusted certificate.
 pub(crate) fn root_signature(
     disk: &Disk,
-    layout: &Layout,
-    line: Option<&Line>,
+    device: &Device<'_>,
     trust: &Trust,
     report: &mut Report,
 ) -> Option<Certificate> {
-    const LINK: &str = "root-signature";
-    let signature = match read_signature(disk, layout) {
+    let link = device.link("root-signature");
+    let signature = match read_signature(disk, device.signature) {
         Ok(signature) => signature,
         Err(problem) => {
-            report.bad(LINK, format!("verity-sig partition: {problem}"));
+            report.bad(link, format!("verity-sig partition: {problem}"));
             return None;
         }
     };
     let mut problems = Vec::new();
-    let hash = match line.map(|line| line.binding.root_hash.to_string()) {
+    let hash = match device.root_hash.map(ToString::to_string) {
         Some(hash) => {
             if hash != signature.root_hash {
-                let found = &signature.root_hash;
-                problems.push(format!("it is for the root hash {found}, the command line's is {hash}"));
+                let (found, by) = (&signature.root_hash, device.bound_by());
+                problems.push(format!("it is for the root hash {found}, expected {hash} by {by}"));
             }
             hash
         }
@@ -65,32 +65,27 @@ pub(crate) fn root_signature(
         }
     };
     let by = signer.as_ref().map(named).unwrap_or_default();
-    if problems.is_empty() && line.is_none() {
+    if problems.is_empty() && device.root_hash.is_none() {
         report.unproved(
-            LINK,
+            link,
             format!("signed by {by}, but there is no command line whose root hash it could be"),
         );
     } else {
-        report.judge(LINK, &problems, format!("root hash {hash} signed by {by}"));
+        report.judge(link, &problems, format!("root hash {hash} signed by {by}"));
     }
     signer
 }
 
 /// The superblock is the one that the plan's parameters make; zeros follow up to the tree. Hands on the parameters.
-pub(crate) fn superblock(
-    disk: &Disk,
-    layout: &Layout,
-    plan: Option<&Plan>,
-    report: &mut Report,
-) -> Option<Params> {
-    const LINK: &str = "superblock";
-    let place = window(disk, &layout.verity);
+pub(crate) fn superblock(disk: &Disk, device: &Device<'_>, report: &mut Report) -> Option<Params> {
+    let link = device.link("superblock");
+    let place = window(disk, device.verity);
     let mut found = [0; Superblock::SIZE];
     if let Err(error) = place.read_exact_at(&mut found, 0) {
-        report.bad(LINK, format!("the root-verity partition: {error}"));
+        report.bad(link, format!("the verity partition: {error}"));
         return None;
     }
-    let planned = plan.map(|plan| plan.root.verity.superblock());
+    let planned = device.planned.map(|planned| planned.verity.superblock());
     let mut problems = Vec::new();
     if let Some(planned) = planned
         && let Some(offset) = planned.iter().zip(&found).position(|(a, b)| a != b)
@@ -106,28 +101,27 @@ pub(crate) fn superblock(
         Ok(superblock) => superblock,
         Err(error) => {
             problems.push(error.to_string());
-            report.bad(LINK, problems.join("; "));
+            report.bad(link, problems.join("; "));
             return None;
         }
     };
     let params = parsed.params;
-    let start =
-        plan.map(|plan| plan.root.verity.hash_start.saturating_mul(u64::from(params.hash_block_size())));
-    let start = start.unwrap_or_else(|| u64::from(params.hash_block_size()));
+    let block = u64::from(params.hash_block_size());
+    let start = device.planned.map_or(1, |planned| planned.verity.hash_start).saturating_mul(block);
     // The plan decides where the tree starts; a gap of more than a few blocks would be no superblock any more.
     let gap = start.saturating_sub(Superblock::SIZE as u64).min(1 << 20);
     let mut rest = vec![0; usize::try_from(gap).unwrap_or(0)];
     match place.read_exact_at(&mut rest, Superblock::SIZE as u64) {
         Ok(()) if rest.iter().all(|byte| *byte == 0) => {}
         Ok(()) => problems.push("what lies between it and the tree is not zero".to_owned()),
-        Err(error) => problems.push(format!("the root-verity partition: {error}")),
+        Err(error) => problems.push(format!("the verity partition: {error}")),
     }
     let (algorithm, blocks, size) = (params.algorithm(), params.data_blocks(), params.data_block_size());
     let detail = format!("{algorithm}, {blocks} data blocks of {size} bytes, UUID {}", parsed.uuid);
     if problems.is_empty() && planned.is_none() {
-        report.unproved(LINK, format!("{detail}; there is no plan to compare it with"));
+        report.unproved(link, format!("{detail}; there is no plan to compare it with"));
     } else {
-        report.judge(LINK, &problems, detail);
+        report.judge(link, &problems, detail);
     }
     Some(params)
 }

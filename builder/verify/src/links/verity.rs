@@ -1,16 +1,16 @@
-//! Every block of tree and root against the root hash; the parity against both.
+//! Every block of tree and data against the root hash; the parity against both.
 
 use std::io;
 use std::sync::Mutex;
 
-use graven_handoff::Plan;
+use graven_handoff::{RootHash, Verified};
 use graven_verity::dm::{self, Finding, Params, VerifyError};
 use graven_verity::fec::{self, Roots};
 use graven_verity::io::{Concat, ReadAt, Window, WriteAt};
 use graven_verity::progress::Silent;
 
-use super::command_line::Line;
 use super::explain;
+use crate::device::Device;
 use crate::layout::{Layout, window};
 use crate::prove::{Disk, Options};
 use crate::report::Report;
@@ -19,7 +19,7 @@ use crate::root_map::RootMap;
 /// Bad blocks that a report names.
 const NAMED: usize = 5;
 
-/// What lies where in the root-verity partition, in bytes.
+/// What lies where in a verity partition, in bytes.
 pub(crate) struct HashArea {
     pub(crate) tree_start: u64,
     pub(crate) tree_bytes: u64,
@@ -29,12 +29,13 @@ pub(crate) struct HashArea {
 
 impl HashArea {
     /// `None` for numbers that no partition can have.
-    pub(crate) fn of(params: &Params, plan: Option<&Plan>) -> Option<Self> {
+    pub(crate) fn of(params: &Params, device: &Device<'_>) -> Option<Self> {
+        let planned = device.planned.map(|planned| &planned.verity);
         let block = u64::from(params.hash_block_size());
-        let tree_start = plan.map_or(1, |plan| plan.root.verity.hash_start).checked_mul(block)?;
+        let tree_start = planned.map_or(1, |planned| planned.hash_start).checked_mul(block)?;
         let tree_bytes = params.tree_bytes();
         tree_start.checked_add(tree_bytes)?;
-        let parity = match plan.and_then(|plan| plan.root.verity.fec.as_ref()) {
+        let parity = match planned.and_then(|planned| planned.fec.as_ref()) {
             Some(fec) if fec.partition.is_none() => {
                 let start = fec.start.checked_mul(u64::from(params.data_block_size()))?;
                 let roots = Roots::new(u32::from(fec.roots)).ok()?;
@@ -54,34 +55,32 @@ impl HashArea {
     }
 }
 
-/// The top of the tree has the line's root hash, every hash block its parent's digest, every data block its leaf's.
+/// The top of the tree has the root hash, every hash block its parent's digest, every data block its leaf's.
 /// Two links, since what they say of the image is not the same.
 pub(crate) fn tree_and_data(
     disk: &Disk,
-    layout: &Layout,
-    line: &Line,
+    device: &Device<'_>,
+    root_hash: &RootHash,
     params: &Params,
-    plan: Option<&Plan>,
     options: &Options<'_>,
     report: &mut Report,
 ) -> Option<()> {
-    const TREE: &str = "tree";
-    const DATA: &str = "data";
+    let (tree_link, data_link) = (device.link("tree"), device.link("data"));
     let unreadable = |report: &mut Report, problem: String| {
-        report.bad(TREE, problem);
-        report.unproved(DATA, "not looked at: without its tree no block can be judged");
+        report.bad(tree_link.clone(), problem);
+        report.unproved(data_link.clone(), "not looked at: without its tree no block can be judged");
         None
     };
-    let root_hash: dm::RootHash = match line.binding.root_hash.to_string().parse() {
+    let root_hash: dm::RootHash = match root_hash.to_string().parse() {
         Ok(root_hash) => root_hash,
         Err(error) => return unreadable(report, explain(&error)),
     };
-    let Some(area) = HashArea::of(params, plan) else {
+    let Some(area) = HashArea::of(params, device) else {
         return unreadable(report, "the tree lies beyond the end of any partition".to_owned());
     };
-    let data = window(disk, &layout.root);
-    let tree_len = layout.verity.len.saturating_sub(area.tree_start);
-    let tree = Window::new(window(disk, &layout.verity), area.tree_start, tree_len);
+    let data = window(disk, device.data);
+    let tree_len = device.verity.len.saturating_sub(area.tree_start);
+    let tree = Window::new(window(disk, device.verity), area.tree_start, tree_len);
     let mut found = dm::Report::new(NAMED);
     match dm::verify(&data, &tree, params, &root_hash, &mut found, options.progress) {
         Ok(()) | Err(VerifyError::Corrupted { .. }) => {}
@@ -92,31 +91,31 @@ pub(crate) fn tree_and_data(
         finding(|one| matches!(one, Finding::HashBlock { .. })).map(ToString::to_string).collect();
     let blocks = params.tree_blocks();
     if found.bad_hash_blocks() == 0 {
-        report.ok(TREE, format!("{blocks} hash blocks under the root hash"));
+        report.ok(tree_link, format!("{blocks} hash blocks under the root hash"));
     } else {
         let (bad, first) = (found.bad_hash_blocks(), hash_blocks.join("; "));
-        report.bad(TREE, format!("{bad} of {blocks} hash blocks are bad: {first}"));
+        report.bad(tree_link, format!("{bad} of {blocks} hash blocks are bad: {first}"));
     }
     let blocks = params.data_blocks();
     let unproved = found.unproved_data_blocks();
     if found.bad_data_blocks() > 0 {
-        let map = RootMap::read(disk, layout);
+        let map = RootMap::read(disk, device.data);
         let first: Vec<String> = finding(|one| matches!(one, Finding::DataBlock { .. }))
             .map(|one| match one {
                 Finding::DataBlock { offset, .. } => {
                     let whose = map.whose(*offset, u64::from(params.data_block_size()));
-                    let on_disk = layout.root.start.saturating_add(*offset);
+                    let on_disk = device.data.start.saturating_add(*offset);
                     format!("{one}, byte {on_disk} of the disk: {whose}")
                 }
                 Finding::HashBlock { .. } => one.to_string(),
             })
             .collect();
         let bad = found.bad_data_blocks();
-        report.bad(DATA, format!("{bad} of {blocks} blocks are bad: {}", first.join("; ")));
+        report.bad(data_link, format!("{bad} of {blocks} blocks are bad: {}", first.join("; ")));
     } else if unproved > 0 {
-        report.unproved(DATA, format!("{unproved} of {blocks} blocks lie under bad hash blocks"));
+        report.unproved(data_link, format!("{unproved} of {blocks} blocks lie under bad hash blocks"));
     } else {
-        report.ok(DATA, format!("{blocks} blocks are what the tree says"));
+        report.ok(data_link, format!("{blocks} blocks are what the tree says"));
     }
     found.is_clean().then_some(())
 }
@@ -125,18 +124,19 @@ pub(crate) fn tree_and_data(
 pub(crate) fn error_correction(
     disk: &Disk,
     layout: &Layout,
+    device: &Device<'_>,
+    planned: &Verified,
     params: &Params,
-    plan: &Plan,
     checked: Option<()>,
     report: &mut Report,
 ) -> Option<()> {
-    const LINK: &str = "error-correction";
-    let Some(planned) = &plan.root.verity.fec else {
-        report.ok(LINK, "none in this image");
+    let link = device.link("error-correction");
+    let Some(planned) = &planned.verity.fec else {
+        report.ok(link, "none in this image");
         return None;
     };
     if checked.is_none() {
-        report.unproved(LINK, "not looked at: parity over blocks that are bad cannot be judged");
+        report.unproved(link, "not looked at: parity over blocks that are bad cannot be judged");
         return None;
     }
     let wrong = |what: &str| Err(what.to_owned());
@@ -151,22 +151,22 @@ pub(crate) fn error_correction(
             return wrong(&format!("it covers {} blocks, data and tree have {expected}", planned.blocks));
         }
         let place = match planned.partition {
-            None => &layout.verity,
+            None => device.verity,
             Some(uuid) => match layout.table.partitions.iter().find(|p| *p.guid.as_bytes() == uuid.0) {
                 Some(partition) => partition,
                 None => return wrong(&format!("partition {uuid} is missing")),
             },
         };
-        let area = HashArea::of(params, Some(plan)).ok_or("its place lies beyond any partition")?;
+        let area = HashArea::of(params, device).ok_or("its place lies beyond any partition")?;
         let start =
             planned.start.checked_mul(u64::from(size)).ok_or("its place lies beyond any partition")?;
         let bytes =
             fec::parity_bytes(planned.blocks, size, roots).ok_or("its length is beyond any partition")?;
-        if place.guid == layout.verity.guid && start < area.tree_start.saturating_add(area.tree_bytes) {
+        if place.guid == device.verity.guid && start < area.tree_start.saturating_add(area.tree_bytes) {
             return wrong("it overlaps the tree");
         }
-        let data = window(disk, &layout.root);
-        let tree = Window::new(window(disk, &layout.verity), area.tree_start, area.tree_bytes);
+        let data = window(disk, device.data);
+        let tree = Window::new(window(disk, device.verity), area.tree_start, area.tree_bytes);
         let message = Concat::new().then(&data, params.data_bytes()).then(&tree, area.tree_bytes);
         let there = Window::new(window(disk, place), start, bytes);
         let compare = Compare { there: &there, differs: Mutex::new(None) };
@@ -182,8 +182,8 @@ pub(crate) fn error_correction(
         }
     })();
     match judged {
-        Ok(detail) => report.ok(LINK, detail),
-        Err(problem) => report.bad(LINK, problem),
+        Ok(detail) => report.ok(link, detail),
+        Err(problem) => report.bad(link, problem),
     }
     Some(())
 }

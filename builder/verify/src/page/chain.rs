@@ -36,7 +36,7 @@ const STATIONS: [Station; 8] = [
     Station { title: "Command line", at: (0, 2 * STEP), half: true, links: &["command-line"] },
     Station { title: "stage0", at: (RIGHT, 2 * STEP), half: true, links: &["initramfs", "stage0", "plan"] },
     Station {
-        title: "Root hash",
+        title: "Root hashes",
         at: (0, 3 * STEP),
         half: true,
         links: &["root-signature", "partition-uuids", "superblock"],
@@ -48,7 +48,7 @@ const STATIONS: [Station; 8] = [
         links: &["policy-signature", "policy"],
     },
     Station {
-        title: "Root file system",
+        title: "File systems",
         at: (0, 4 * STEP),
         half: true,
         links: &["tree", "data", "error-correction", "file-system"],
@@ -78,7 +78,7 @@ fn state(dossier: &Dossier, station: &Station) -> State {
     if station.links.is_empty() {
         return dossier.proof.verdict();
     }
-    let links = station.links.iter().filter_map(|name| dossier.proof.link(name));
+    let links = dossier.proof.links.iter().filter(|link| station.links.contains(&link.kind()));
     links.map(|link: &Link| link.state).max().unwrap_or(State::Unproved)
 }
 
@@ -157,12 +157,15 @@ fn about(dossier: &Dossier, station: &Station) -> String {
         }
         "Command line" => words::count(summary.command_line_bytes, "byte", "bytes"),
         "stage0" => words::cut(&summary.boot.stage0_sha256, 18),
-        "Root hash" => words::cut(&summary.root_hash, 18),
+        "Root hashes" => words::cut(&summary.root_hash, 18),
         "IPE policy" => match &dossier.policy {
             Ok(policy) => format!("{} {}", policy.name(), policy.version()),
             Err(_) => "refused by the kernel".to_owned(),
         },
-        "Root file system" => format!("EROFS, {}", words::bytes(summary.root.bytes)),
+        "File systems" => match summary.volumes.len() {
+            0 => format!("EROFS, {}", words::bytes(summary.root.bytes)),
+            count => format!("root, {}", words::count(count, "volume", "volumes")),
+        },
         _ => words::count(super::files::counts(dossier).allowed, "file", "files"),
     }
 }

@@ -47,9 +47,14 @@ pub(super) fn section(dossier: &Dossier) -> Markup {
 fn vouched(role: &str) -> &'static str {
     match role {
         "EFI system partition" => "the boot artefact's signature; nothing else may lie there",
-        "root file system" => "the hash tree, block by block, whenever one is read",
+        "root file system" | "volume" => "the hash tree, block by block, whenever one is read",
         "hash tree" => "the root hash on the signed command line",
-        "root hash signature" => "the kernel, which checks it against its keyrings",
+        "hash tree of a volume" => {
+            "its root hash in stage0's plan, which the boot artefact's signature covers"
+        }
+        "root hash signature" | "root hash signature of a volume" => {
+            "the kernel, which checks it against its keyrings"
+        }
         "empty slot" => "nothing: it is empty",
         role if role.starts_with("state") => {
             "nothing: it is written while the machine runs, and nothing runs from it"
@@ -120,8 +125,10 @@ fn picture(dossier: &Dossier) -> Markup {
 fn class(role: &str) -> &'static str {
     match role {
         "EFI system partition" => "boot",
-        "root file system" => "root",
-        "hash tree" | "root hash signature" => "proof",
+        "root file system" | "volume" => "root",
+        "hash tree" | "root hash signature" | "hash tree of a volume" | "root hash signature of a volume" => {
+            "proof"
+        }
         "empty slot" => "empty",
         _ => "open",
     }

@@ -119,7 +119,7 @@ impl Dossier {
 fn leave_open(proof: &mut Report) {
     for link in &mut proof.links {
         let of_signers = ["boot-signature", "policy-signature", "root-signature", "certificate-roles"];
-        if of_signers.contains(&link.name) && link.state == State::Bad {
+        if of_signers.contains(&link.kind()) && link.state == State::Bad {
             link.state = State::Unproved;
             link.detail = format!("no certificate was given to hold it against: {}", link.detail);
         }

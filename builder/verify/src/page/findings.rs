@@ -51,7 +51,7 @@ fn groups(dossier: &Dossier) -> Vec<Group<'_>> {
         (State::Unproved, Severity::Warning, "A link of the chain could not be judged."),
     ] {
         let links = dossier.proof.in_state(state);
-        let places: Vec<_> = links.map(|link| (link.name.to_owned(), link.detail.clone())).collect();
+        let places: Vec<_> = links.map(|link| (link.name.to_string(), link.detail.clone())).collect();
         if !places.is_empty() {
             all.push(Group { severity, code: "CHAIN", meaning, places });
         }

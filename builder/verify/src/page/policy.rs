@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use super::dossier::Dossier;
 use super::words;
+use crate::inspect::VolumeSummary;
 
 pub(super) fn section(dossier: &Dossier) -> Markup {
     let policy = match &dossier.policy {
@@ -23,7 +24,10 @@ pub(super) fn section(dossier: &Dossier) -> Markup {
         }
         ol.rules {
             @for (index, rule) in policy.rules().iter().enumerate() {
-                (line(rule.action, &rule.to_string(), &in_words(rule), &covers(dossier, policy, Matched::Rule(index), None)))
+                (line(rule.action, &rule.to_string(), &in_words(dossier, rule), &match volume_of(dossier, rule) {
+                    Some(volume) => html! { "Decides about what lies on " code { (volume.target) } ", whose files are not counted here." },
+                    None => covers(dossier, policy, Matched::Rule(index), None),
+                }))
             }
             @for op in Op::ALL {
                 @if let Some(action) = policy.op_default(op) {
@@ -115,17 +119,35 @@ fn what(op: Op) -> &'static str {
 }
 
 /// A rule for who does not read policies.
-fn in_words(rule: &Rule) -> String {
-    let conditions: Vec<String> = rule.properties.iter().map(condition).collect();
+fn in_words(dossier: &Dossier, rule: &Rule) -> String {
+    let conditions: Vec<String> =
+        rule.properties.iter().map(|property| condition(dossier, property)).collect();
     let whose = if conditions.is_empty() { "wherever they lie".to_owned() } else { conditions.join(" and ") };
     format!("{} {whose}.", capital(what(rule.op)))
 }
 
-fn condition(property: &Property) -> String {
+/// The volume whose root hash a rule names.
+fn volume_of<'a>(dossier: &'a Dossier, rule: &Rule) -> Option<&'a VolumeSummary> {
+    rule.properties.iter().find_map(|property| named_volume(dossier, property))
+}
+
+fn named_volume<'a>(dossier: &'a Dossier, property: &Property) -> Option<&'a VolumeSummary> {
+    let Property::DmverityRoothash(digest) = property else { return None };
+    let (_, hash) = digest
+        .to_string()
+        .split_once(':')
+        .map(|(algorithm, hash)| (algorithm.to_owned(), hash.to_owned()))?;
+    dossier.summary.volumes.iter().find(|volume| volume.root_hash == hash)
+}
+
+fn condition(dossier: &Dossier, property: &Property) -> String {
     let not = |value: &bool| if *value { "" } else { "not " };
     match property {
         Property::BootVerified(value) => format!("{}from the initramfs", not(value)),
-        Property::DmverityRoothash(_) => "from the device that has this root hash".to_owned(),
+        Property::DmverityRoothash(_) => match named_volume(dossier, property) {
+            Some(volume) => format!("from the volume {}", volume.name),
+            None => "from the device that has this root hash".to_owned(),
+        },
         Property::DmveritySignature(value) => {
             format!("{}from a device whose root hash is signed", not(value))
         }

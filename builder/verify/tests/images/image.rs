@@ -13,15 +13,16 @@ use graven_handoff::{self as handoff, Enforcement, KernelLockdown, PartUuid, Pla
 use graven_image::gpt::{Spec, Table, attributes};
 use graven_image::tree::{Content, Inode, Kind, Metadata, Tree, TreePath};
 use graven_image::{erofs, fat};
-use graven_ipe::{APPLIANCE_OPS, Algorithm, Digest, Policy, PolicyName};
+use graven_ipe::{APPLIANCE_OPS, Action, Algorithm, Digest, Op, Policy, PolicyName, Property, Rule};
 use graven_targets::{Arch, CommandLineLimit};
 use graven_verify::manifest::{self, InitramfsEntry, Manifest, sha256_hex};
 use graven_verify::{Disk, ESP_TYPE, Options, Role, Trust, prove, report::Report};
-use graven_verity::dm::{Params, Salt, Superblock, TreeBuilder};
+use graven_verity::dm::{Params, RootHash, Salt, Superblock, TreeBuilder};
 use graven_verity::fec::{self, Roots};
 use graven_verity::fsverity;
 use graven_verity::io::{Concat, Window, WriteAt};
 use graven_verity::progress::Silent;
+use graven_verity::stream::Consumer;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 use zerocopy::IntoBytes;
@@ -83,6 +84,8 @@ pub(crate) struct Change {
     pub(crate) more_partitions: Vec<Spec>,
     pub(crate) limit: usize,
     pub(crate) signature_text: Box<dyn Fn(String) -> String>,
+    /// Who signs the root hash of a volume, where there is one: an ext4 by its superblock, mounted on `/opt`.
+    pub(crate) volume_key: Option<&'static str>,
 }
 
 impl Default for Change {
@@ -103,6 +106,7 @@ impl Default for Change {
             more_partitions: Vec::new(),
             limit: 4096,
             signature_text: Box::new(|text| text),
+            volume_key: None,
         }
     }
 }
@@ -154,14 +158,8 @@ impl Image {
             volume_name: "root".into(),
         };
         let planned = erofs::Image::plan(&tree, &options).unwrap();
-        let salt = Salt::new(&[0x5a; 32]).unwrap();
-        let params =
-            Params::new(graven_verity::hash::Algorithm::Sha256, BLOCK, BLOCK, planned.len() / 4096, salt)
-                .unwrap();
-        let roots = Roots::new(2).unwrap();
-        let covered = params.data_blocks() + params.tree_blocks();
-        let parity_start = 4096 + params.tree_bytes();
-        let parity_bytes = fec::parity_bytes(covered, BLOCK, roots).unwrap();
+        let shape = Shape::of(planned.len());
+        let volume = change.volume_key.map(|key| (key, volume(), Shape::of(volume().len() as u64)));
 
         let types = Arch::X86_64.partition_types();
         let spec = |type_guid, number: u128, name: &str, len, attributes| Spec {
@@ -174,13 +172,21 @@ impl Image {
         let slot = |name: &str, attributes: u64, number: u128| {
             [
                 spec(types.root, number, name, planned.len() + 8192, attributes),
-                spec(types.root_verity, number + 1, name, parity_start + parity_bytes + 4096, attributes),
+                spec(types.root_verity, number + 1, name, shape.bytes() + 4096, attributes),
                 spec(types.root_verity_sig, number + 2, name, 16384, attributes),
             ]
         };
         let mut specs = vec![spec(ESP_TYPE, 1, "esp", 20 * MIB, 0)];
         specs.extend(slot("root", attributes::READ_ONLY, 10));
         specs.extend(slot("_empty", attributes::NO_AUTO, 20));
+        if let Some((_, bytes, shape)) = &volume {
+            let quiet = attributes::READ_ONLY | attributes::NO_AUTO;
+            let sizes = [bytes.len() as u64 + 8192, shape.bytes() + 4096, 16384];
+            let part = |(number, size): (u128, u64)| {
+                spec(Uuid::from_u128(300 + number), 30 + number, "shop", size, quiet)
+            };
+            specs.extend((0..).zip(sizes).map(part));
+        }
         specs.extend(change.more_partitions.iter().cloned());
         let mut table = Table::plan(Uuid::from_u128(99), Vec::new(), &specs, MIB, MIB).unwrap();
 
@@ -188,28 +194,24 @@ impl Image {
         disk.set_len(table.disk_bytes).unwrap();
         let part =
             |index: usize| Window::new(&disk, table.partitions[index].start, table.partitions[index].len);
-        let hash_tree = Window::new(part(2), 4096, params.tree_bytes());
-        let mut builder = TreeBuilder::new(params.clone(), hash_tree);
-        erofs::write(&planned, &part(1), &mut [&mut builder], &Silent).unwrap();
-        let root_hash = builder.finish().unwrap();
-        let superblock = Superblock { uuid: Uuid::from_u128(55), params: params.clone() };
-        part(2).write_all_at(&superblock.to_bytes(), 0).unwrap();
-        let (data, hash_tree) = (part(1), Window::new(part(2), 4096, params.tree_bytes()));
-        let message = Concat::new().then(&data, params.data_bytes()).then(&hash_tree, params.tree_bytes());
-        let out = Window::new(part(2), parity_start, parity_bytes);
-        fec::encode(&message, covered, BLOCK, roots, &out, &Silent).unwrap();
-
-        let hash_text = root_hash.to_string();
         let keys = Keys::get();
         let signed = |answer: Answer| answer.signed().unwrap();
-        let root_signer = keys.signer(change.root_key);
-        let signature = signed(pkcs7::sign_root_hash(&hash_text, &root_signer).unwrap());
-        let json = serde_json::json!({
-            "rootHash": hash_text,
-            "signature": handoff::base64::encode(&signature),
-            "certificateFingerprint": root_signer.certificate().fingerprint().to_string(),
+        let root_hash = shape.lay(&[part(1), part(2)], 55, &|place, tree| {
+            erofs::write(&planned, place, &mut [tree], &Silent).unwrap();
         });
-        part(3).write_all_at((change.signature_text)(json.to_string()).as_bytes(), 0).unwrap();
+        let hash_text = root_hash.to_string();
+        let root_signer = keys.signer(change.root_key);
+        let (signature, json) = signature(&root_hash, &root_signer);
+        part(3).write_all_at((change.signature_text)(json).as_bytes(), 0).unwrap();
+        let volume = volume.map(|(key, bytes, shape)| {
+            let root_hash = shape.lay(&[part(7), part(8)], 56, &|place, tree| {
+                place.write_all_at(&bytes, 0).unwrap();
+                tree.window(0, &bytes).unwrap();
+            });
+            let (signature, json) = self::signature(&root_hash, &keys.signer(key));
+            part(9).write_all_at(json.as_bytes(), 0).unwrap();
+            (root_hash, shape, signature)
+        });
 
         let digest = Digest::from_hex(Algorithm::Sha256, &hash_text).unwrap();
         let policy = Policy::appliance(
@@ -218,6 +220,15 @@ impl Image {
             digest,
             &APPLIANCE_OPS,
         );
+        let of_volume = volume.iter().map(|(root_hash, ..)| {
+            let digest = Digest::from_hex(Algorithm::Sha256, &root_hash.to_string()).unwrap();
+            Rule {
+                op: Op::Execute,
+                properties: vec![Property::DmverityRoothash(digest)],
+                action: Action::Allow,
+            }
+        });
+        let policy = policy.preceded_by(of_volume);
         let policy = (change.policy)(String::from_utf8(policy.render()).unwrap());
         let signed_policy =
             signed(pkcs7::sign_policy(policy.as_bytes(), &keys.signer(change.policy_key)).unwrap());
@@ -238,8 +249,18 @@ impl Image {
 
         table.partitions[1].guid = root_hash.root_partition_uuid();
         table.partitions[2].guid = root_hash.verity_partition_uuid();
-        let mut plan = plan(&params, covered, parity_start / 4096);
-        plan.root.signature_partition = PartUuid(*table.partitions[3].guid.as_bytes());
+        let mut plan = plan(shape.verified("erofs", 55, table.partitions[3].guid));
+        if let Some((root_hash, shape, _)) = &volume {
+            table.partitions[7].guid = root_hash.root_partition_uuid();
+            table.partitions[8].guid = root_hash.verity_partition_uuid();
+            plan.volumes.push(handoff::Volume {
+                name: "shop".into(),
+                target: "/opt".into(),
+                programs: handoff::Programs::Exec,
+                root_hash: handoff::RootHash::new(root_hash.as_bytes()).unwrap(),
+                image: shape.verified("ext4", 56, table.partitions[9].guid),
+            });
+        }
         (change.plan)(&mut plan);
         let mut archive = Initramfs::for_stage0();
         archive.file(handoff::initramfs::INIT, 0o755, STAGE0);
@@ -286,6 +307,9 @@ impl Image {
             manifest::Role::EmptyRoot,
             manifest::Role::EmptyRootVerity,
             manifest::Role::EmptyRootVeritySig,
+            manifest::Role::Volume,
+            manifest::Role::VolumeVerity,
+            manifest::Role::VolumeVeritySig,
         ];
         let partitions = table.partitions.iter().zip(roles).map(|(partition, role)| manifest::Partition {
             role,
@@ -304,12 +328,11 @@ impl Image {
             "source_date": 1_700_000_000,
             "disk": { "size": table.disk_bytes, "guid": table.disk_guid.to_string(), "fsverity": fsverity },
             "partitions": partitions.collect::<Vec<_>>(),
-            "root": {
-                "file_system": "erofs", "root_hash": hash_text, "algorithm": "sha256",
-                "salt": "5a".repeat(32), "data_blocks": params.data_blocks(), "data_block_size": BLOCK,
-                "hash_block_size": BLOCK, "superblock_uuid": Uuid::from_u128(55).to_string(), "fec_roots": 2,
-                "signature_sha256": sha256_hex(&signature),
-            },
+            "root": shape.listed("erofs", &root_hash, 55, &signature),
+            "volumes": volume.iter().map(|(root_hash, shape, signature)| serde_json::json!({
+                "name": "shop", "target": "/opt", "allow": ["EXECUTE"],
+                "image": shape.listed("ext4", root_hash, 56, signature),
+            })).collect::<Vec<_>>(),
             "policy": {
                 "name": "acme", "version": "1.2.3", "mode": "enforce",
                 "placement": if built.policy == PolicyPlacement::Inline { "command-line" } else { "initramfs" },
@@ -327,8 +350,115 @@ impl Image {
             "inputs": [], "accepted": {},
         });
         let manifest = Manifest::from_json(&json.to_string()).unwrap();
-        Self { disk, table, manifest, uki, tree_start: 4096, parity_start }
+        Self { disk, table, manifest, uki, tree_start: 4096, parity_start: shape.parity_start }
     }
+}
+
+/// What a verified device of so many bytes looks like.
+struct Shape {
+    params: Params,
+    /// Blocks that the parity covers.
+    covered: u64,
+    parity_start: u64,
+    parity_bytes: u64,
+}
+
+type Place<'a> = Window<&'a fs::File>;
+
+impl Shape {
+    fn of(bytes: u64) -> Self {
+        let salt = Salt::new(&[0x5a; 32]).unwrap();
+        let sha256 = graven_verity::hash::Algorithm::Sha256;
+        let params = Params::new(sha256, BLOCK, BLOCK, bytes / 4096, salt).unwrap();
+        let covered = params.data_blocks() + params.tree_blocks();
+        let parity_bytes = fec::parity_bytes(covered, BLOCK, Roots::new(2).unwrap()).unwrap();
+        Self { parity_start: 4096 + params.tree_bytes(), covered, parity_bytes, params }
+    }
+
+    /// Bytes of superblock, tree and parity.
+    fn bytes(&self) -> u64 {
+        self.parity_start + self.parity_bytes
+    }
+
+    /// Writes data, superblock, tree and parity.
+    fn lay(
+        &self,
+        [data, verity]: &[Place<'_>; 2],
+        uuid: u128,
+        fill: &dyn Fn(&Place<'_>, &mut dyn Consumer),
+    ) -> RootHash {
+        let tree = Window::new(verity, 4096, self.params.tree_bytes());
+        let mut builder = TreeBuilder::new(self.params.clone(), tree.clone());
+        fill(data, &mut builder);
+        let root_hash = builder.finish().unwrap();
+        let superblock = Superblock { uuid: Uuid::from_u128(uuid), params: self.params.clone() };
+        verity.write_all_at(&superblock.to_bytes(), 0).unwrap();
+        let message =
+            Concat::new().then(data, self.params.data_bytes()).then(&tree, self.params.tree_bytes());
+        let out = Window::new(verity, self.parity_start, self.parity_bytes);
+        fec::encode(&message, self.covered, BLOCK, Roots::new(2).unwrap(), &out, &Silent).unwrap();
+        root_hash
+    }
+
+    /// As stage0's plan has it.
+    fn verified(&self, file_system: &str, uuid: u128, signature_partition: Uuid) -> handoff::Verified {
+        use handoff::{Fec, OnCorruption, Verity};
+        let start = self.parity_start / 4096;
+        handoff::Verified {
+            file_system: file_system.into(),
+            options: String::new(),
+            signature_partition: PartUuid(*signature_partition.as_bytes()),
+            verity: Verity {
+                algorithm: handoff::Algorithm::Sha256,
+                data_block_size: BLOCK,
+                hash_block_size: BLOCK,
+                data_blocks: self.params.data_blocks(),
+                hash_start: 1,
+                salt: vec![0x5a; 32],
+                superblock_uuid: PartUuid(*Uuid::from_u128(uuid).as_bytes()),
+                on_corruption: OnCorruption::Error,
+                fec: Some(Fec { roots: 2, blocks: self.covered, start, partition: None }),
+            },
+        }
+    }
+
+    /// As the manifest lists it.
+    fn listed(
+        &self,
+        file_system: &str,
+        root_hash: &RootHash,
+        uuid: u128,
+        signature: &[u8],
+    ) -> serde_json::Value {
+        serde_json::json!({
+            "file_system": file_system, "root_hash": root_hash.to_string(), "algorithm": "sha256",
+            "salt": "5a".repeat(32), "data_blocks": self.params.data_blocks(), "data_block_size": BLOCK,
+            "hash_block_size": BLOCK, "superblock_uuid": Uuid::from_u128(uuid).to_string(), "fec_roots": 2,
+            "signature_sha256": sha256_hex(signature),
+        })
+    }
+}
+
+/// A root hash signature, and the text of its partition.
+fn signature(root_hash: &RootHash, signer: &FileSigner) -> (Vec<u8>, String) {
+    let root_hash = root_hash.to_string();
+    let signature = pkcs7::sign_root_hash(&root_hash, signer).unwrap().signed().unwrap();
+    let json = serde_json::json!({
+        "rootHash": root_hash,
+        "signature": handoff::base64::encode(&signature),
+        "certificateFingerprint": signer.certificate().fingerprint().to_string(),
+    });
+    (signature, json.to_string())
+}
+
+/// 1 MiB that begins as an ext4 of that size does, and is full of something else.
+fn volume() -> Vec<u8> {
+    let mut bytes = vec![b'v'; MIB as usize];
+    bytes[..2048].fill(0);
+    bytes[1024 + 4..1024 + 8].copy_from_slice(&256u32.to_le_bytes());
+    bytes[1024 + 24..1024 + 28].copy_from_slice(&2u32.to_le_bytes());
+    bytes[1024 + 56..1024 + 58].copy_from_slice(&0xef53u16.to_le_bytes());
+    bytes
 }
 
 pub(crate) fn by_role() -> Trust {
@@ -354,7 +484,7 @@ fn tree() -> Tree {
     let metadata = |mode| Metadata { mode, mtime: 1_700_000_000, ..Metadata::default() };
     let mut tree = Tree::new(metadata(0o755));
     let path = |text: &str| TreePath::parse(text.as_bytes()).unwrap();
-    for folder in ["/usr/sbin", "/run", &format!("/usr/lib/modules/{RELEASE}")] {
+    for folder in ["/usr/sbin", "/run", "/opt", &format!("/usr/lib/modules/{RELEASE}")] {
         tree.make_directories(&path(folder), &metadata(0o755)).unwrap();
     }
     let config = format!("/usr/lib/modules/{RELEASE}/config");
@@ -370,7 +500,7 @@ fn tree() -> Tree {
     tree
 }
 
-fn plan(params: &Params, covered: u64, parity_block: u64) -> Plan {
+fn plan(root: handoff::Verified) -> Plan {
     use handoff::*;
     Plan {
         image: "acme 1.2.3".into(),
@@ -390,22 +520,8 @@ fn plan(params: &Params, covered: u64, parity_block: u64) -> Plan {
         state: None,
         clock_not_before: 0,
         wait_seconds: 30,
-        root: Root {
-            file_system: "erofs".into(),
-            options: String::new(),
-            signature_partition: PartUuid([0; 16]),
-            verity: Verity {
-                algorithm: handoff::Algorithm::Sha256,
-                data_block_size: BLOCK,
-                hash_block_size: BLOCK,
-                data_blocks: params.data_blocks(),
-                hash_start: 1,
-                salt: vec![0x5a; 32],
-                superblock_uuid: PartUuid(*Uuid::from_u128(55).as_bytes()),
-                on_corruption: OnCorruption::Error,
-                fec: Some(Fec { roots: 2, blocks: covered, start: parity_block, partition: None }),
-            },
-        },
+        root,
+        volumes: Vec::new(),
         mounts: vec![Mount {
             source: MountSource::None,
             target: "/run".into(),

@@ -10,8 +10,8 @@ use graven_verify::{Options, Trust};
 use uuid::Uuid;
 
 /// The links in a state.
-fn names(report: &Report, state: State) -> Vec<&'static str> {
-    report.in_state(state).map(|link| link.name).collect()
+fn names(report: &Report, state: State) -> Vec<&str> {
+    report.in_state(state).map(|link| &*link.name).collect()
 }
 
 #[track_caller]
@@ -308,6 +308,83 @@ impl Only for Report {
         self.links.retain(|found| found.name == link);
         self
     }
+}
+
+/// An image with a volume, whose finished disk is then changed.
+#[track_caller]
+fn with_volume(damage: impl Fn(&mut Image), bad: &[&str]) -> Report {
+    static IMAGE: std::sync::OnceLock<Image> = std::sync::OnceLock::new();
+    let change = || Change { volume_key: Some("fit"), ..Change::default() };
+    let mut image = IMAGE.get_or_init(|| Image::build(&change())).clone();
+    damage(&mut image);
+    let report = image.prove(false);
+    assert_eq!(names(&report, State::Bad), bad, "{report}");
+    report
+}
+
+#[test]
+fn each_part_of_a_volume_has_its_link() {
+    let start = |image: &Image, part: usize| image.table.partitions[part].start as usize;
+    let image = Image::build(&Change { volume_key: Some("fit"), ..Change::default() });
+    let report = image.prove(true);
+    assert_eq!((report.verdict(), report.links.len()), (State::Ok, 28), "{report}");
+    let policy = &report.link("policy").unwrap().detail;
+    assert!(policy.contains("EXECUTE from the volume shop"), "{policy}");
+
+    let data = with_volume(|image| flip(image, start(image, 7) + 8192), &["volume shop: data"]);
+    assert_eq!(names(&data, State::Unproved), ["volume shop: error-correction"]);
+    with_volume(|image| flip(image, start(image, 8) + 4096), &["volume shop: tree"]);
+    for offset in [20, 700] {
+        with_volume(|image| flip(image, start(image, 8) + offset), &["volume shop: superblock"]);
+    }
+    // The tree of 256 blocks: two leaves and the block above them.
+    let parity = 4096 * 4 + 9;
+    with_volume(|image| flip(image, start(image, 8) + parity), &["volume shop: error-correction"]);
+    with_volume(|image| flip(image, start(image, 9) + 16_000), &["volume shop: root-signature"]);
+    with_volume(|image| flip(image, start(image, 9) + 100), &["volume shop: root-signature"]);
+    with_volume(
+        |image| flip(image, start(image, 7) + 1024 + 56),
+        &["volume shop: data", "volume shop: file-system"],
+    );
+    let end = |image: &Image, part: usize| start(image, part) + image.table.partitions[part].len as usize;
+    for part in [7, 8] {
+        with_volume(
+            |image| {
+                let end = end(image, part);
+                flip(image, end - 1);
+            },
+            &["unused-space"],
+        );
+    }
+}
+
+#[test]
+fn a_volume_is_bound_by_the_plan_and_signed_by_who_may_sign_root_hashes() {
+    let volume = |change: fn(&mut graven_handoff::Volume)| Change {
+        volume_key: Some("fit"),
+        plan: Box::new(move |plan| plan.volumes.iter_mut().for_each(change)),
+        ..Change::default()
+    };
+    let by = |key| Image::build(&Change { volume_key: Some(key), ..Change::default() }).prove(false);
+    only_bad(&by("policy"), "certificate-roles", "trusted for the policy only");
+    only_bad(&by("pk"), "volume shop: root-signature", "");
+    only_bad(
+        &Image::build(&volume(|shop| shop.image.file_system = "squashfs".into())).prove(false),
+        "volume shop: file-system",
+        "expected squashfs by stage0's plan, found ext4",
+    );
+    only_bad(
+        &Image::build(&volume(|shop| shop.target = "/nowhere".into())).prove(false),
+        "file-system",
+        "/nowhere",
+    );
+    let gone =
+        Change { volume_key: Some("fit"), plan: Box::new(|plan| plan.volumes.clear()), ..Change::default() };
+    let report = Image::build(&gone).prove(false);
+    assert_eq!(names(&report, State::Bad), ["partition-uuids"], "{report}");
+    let other = volume(|shop| shop.root_hash = graven_handoff::RootHash::new(&[7; 32]).unwrap());
+    let report = Image::build(&other).prove(false);
+    assert_eq!(names(&report, State::Bad), ["partition-uuids", "volume shop: root-signature"], "{report}");
 }
 
 #[test]
