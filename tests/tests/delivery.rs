@@ -165,7 +165,7 @@ fn a_disk_gets_the_same_bytes_from_flash_and_from_bmaptool() {
     let (status, said) = flash(&out, &other.device, &["--yes"]);
     oracle::content("umount", [at.as_os_str()]);
     assert!(status == 3 && said.contains("is mounted on"), "{said}");
-    let mut changed = original.clone();
+    let mut changed = original;
     let middle = changed.len() / 2;
     changed[middle] ^= 1;
     fs::write(&image, &changed).expect("it can be written");

@@ -6,6 +6,7 @@ use std::ffi::c_ulong;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as Pkcs11Error, RvError};
@@ -29,7 +30,7 @@ const EVERY_TOKEN: &str = "p11-kit-proxy.so";
 pub struct TokenSigner {
     certificate: Certificate,
     uri: TokenUri,
-    session: Session,
+    session: Mutex<Session>,
     key: ObjectHandle,
 }
 
@@ -90,7 +91,7 @@ impl TokenSigner {
         let opened = open(&uri, ask);
         let (session, key) = opened
             .map_err(|problem| SignError::Token { uri: uri.to_string(), problem: Box::new(problem) })?;
-        Ok(Self { certificate, uri, session, key })
+        Ok(Self { certificate, uri, session: Mutex::new(session), key })
     }
 
     fn ask(&self, request: &Request) -> Result<Vec<u8>, TokenProblem> {
@@ -100,7 +101,8 @@ impl TokenSigner {
             _ => 0,
         };
         let (mechanism, data) = how(algorithm, digest, bits);
-        let signed = self.session.sign(&mechanism, self.key, &data);
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let signed = session.sign(&mechanism, self.key, &data);
         let signature = signed.map_err(|source| TokenProblem::Token { doing: "signing", source })?;
         let signature = match algorithm {
             Algorithm::EcdsaP256Sha256 | Algorithm::EcdsaP384Sha384 => sequence(&signature),
