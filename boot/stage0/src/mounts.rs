@@ -49,8 +49,14 @@ pub(crate) fn mount_volumes(plan: &Plan, devices: &[Device]) -> Result<(), Failu
             let image = &volume.image;
             let options = CString::new(image.options.as_str()).or_fail(Code::Mount, "options")?;
             let folder = target(&volume.target)?;
-            rustix::mount::mount(&*device.path, path(&folder), &*image.file_system, flags, options.as_c_str())
-                .or_fail(Code::Mount, format_args!("{} on {}", image.file_system, volume.target))?;
+            rustix::mount::mount(
+                &*device.path,
+                path(&folder),
+                &*image.file_system,
+                flags,
+                options.as_c_str(),
+            )
+            .or_fail(Code::Mount, format_args!("{} on {}", image.file_system, volume.target))?;
             // Looked up again: what was opened before lies below the mount.
             root::is_verified(&target(&volume.target)?, device)
         };

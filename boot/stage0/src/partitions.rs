@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::{io, iter};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use std::{io, iter};
 
 use graven_handoff::{Binding, Code, IfDamaged, MountSource, OnDamage, PartUuid, Plan};
 
@@ -114,9 +114,10 @@ struct Wanted<'a> {
 
 fn wanted<'a>(plan: &'a Plan, binding: &Binding) -> Vec<Wanted<'a>> {
     let mut wanted = Vec::new();
-    let volumes = plan.volumes.iter().map(|volume| {
-        (Cow::from(format!("volume {}", volume.name)), &volume.root_hash, &volume.image)
-    });
+    let volumes = plan
+        .volumes
+        .iter()
+        .map(|volume| (Cow::from(format!("volume {}", volume.name)), &volume.root_hash, &volume.image));
     for (what, root_hash, image) in
         iter::once((Cow::from("root"), &binding.root_hash, &plan.root)).chain(volumes)
     {
@@ -133,7 +134,11 @@ fn wanted<'a>(plan: &'a Plan, binding: &Binding) -> Vec<Wanted<'a>> {
     }
     for mount in &plan.mounts {
         if let MountSource::Partition(uuid) = mount.source {
-            wanted.push(Wanted { role: mount.target.as_str().into(), uuid, needed: mount.on_damage == OnDamage::Fail });
+            wanted.push(Wanted {
+                role: mount.target.as_str().into(),
+                uuid,
+                needed: mount.on_damage == OnDamage::Fail,
+            });
         }
     }
     if let Some(state) = &plan.state {

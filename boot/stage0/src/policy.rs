@@ -69,8 +69,12 @@ fn put(node: &Path, message: &[u8], code: Code, refused: Code) -> Result<(), Fai
             Err(Failure::new(
                 code,
                 match Errno::from_io_error(&error) {
-                    Some(Errno::STALE) => "ESTALE: its version is not above that of the policy in force".into(),
-                    Some(Errno::INVAL) => "EINVAL: it has another name, or a number in it is malformed".into(),
+                    Some(Errno::STALE) => {
+                        "ESTALE: its version is not above that of the policy in force".into()
+                    }
+                    Some(Errno::INVAL) => {
+                        "EINVAL: it has another name, or a number in it is malformed".into()
+                    }
                     _ => explain(&error),
                 },
             ))
