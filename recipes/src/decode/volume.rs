@@ -45,10 +45,11 @@ fn volume(mut fields: Fields<'_>, choice: Option<&Choice>) -> Option<Volume> {
         _ if path.contains(char::is_whitespace) => Err("a path without blanks".to_owned()),
         _ => rules::image_path(path),
     });
-    let mut allow = match fields.has("allow") {
-        true => fields.words::<PolicyOp>("allow").into_iter().map(|op| op.value).collect(),
-        false => vec![PolicyOp::Execute],
-    };
+    let is_stated = fields.has("allow");
+    let mut allow: Vec<PolicyOp> = fields.words("allow").into_iter().map(|op| op.value).collect();
+    if !is_stated {
+        allow.push(PolicyOp::Execute);
+    }
     allow.sort_unstable();
     allow.dedup();
     let size = fields.size("size");
