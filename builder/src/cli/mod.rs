@@ -18,11 +18,13 @@ mod verify;
 mod verity;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use graven_targets::{BootChain, Target};
+use tempfile::NamedTempFile;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,6 +196,21 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Status::Environment.because()(error)),
         _ => Ok(()),
     }
+}
+
+/// Writes a file that is there whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let write = || -> io::Result<()> {
+        let file = NamedTempFile::new_in(folder)?;
+        std::fs::write(&file, bytes)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| path.display().to_string()).map_err(Status::Environment.because())
 }
 
 fn targets(json: bool) -> Outcome {

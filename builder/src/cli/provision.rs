@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use graven_boot::sign::{Algorithm, FileSigner, Purpose, Request, Signer};
 use graven_handoff::seed::{self, Entry, Header};
-use tempfile::NamedTempFile;
 
-use super::{Failure, Outcome, Status, print};
+use super::{Failure, Outcome, Status, print, write_whole};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -56,17 +55,7 @@ fn sign(arguments: &SignArguments) -> Outcome {
     let signer = FileSigner::load(&arguments.key, &arguments.cert).map_err(Status::Environment.because())?;
     let bytes = signed(&archive, &signer)?;
 
-    let folder = match arguments.seed.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let write = || -> std::io::Result<()> {
-        let file = NamedTempFile::new_in(folder)?;
-        fs::write(&file, &bytes)?;
-        file.persist(&arguments.seed)?;
-        Ok(())
-    };
-    write().with_context(|| named(&arguments.seed)).map_err(Status::Environment.because())?;
+    write_whole(&arguments.seed, &bytes)?;
     for Entry { path, mode, uid, gid, .. } in &entries {
         print(&format!("{mode:04o} {uid}:{gid} {path}\n"))?;
     }

@@ -8,19 +8,19 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::ops::Range;
 
-use sha2::{Digest as _, Sha256};
+use graven_verity::hash::Algorithm;
 
 use super::{Disk, pieces};
 
 const BLOCK: u64 = 4096;
 /// A stretch that ends here at the latest: bmaptool checks a stretch before it goes on.
-const LONGEST: u64 = (64 << 20) / BLOCK;
+const LONGEST: u64 = (16 << 20) / BLOCK;
 
 pub(super) fn write(disk: &Disk<'_>, out: &mut File) -> io::Result<()> {
     let map = render(disk)?;
     // The file's own digest is taken with zeros in its place.
     let none = "0".repeat(64);
-    let digest = hex(&Sha256::digest(&map));
+    let digest = Algorithm::Sha256.digest(map.as_bytes()).to_string();
     out.write_all(map.replacen(&none, &digest, 1).as_bytes())
 }
 
@@ -37,7 +37,7 @@ fn render(disk: &Disk<'_>) -> io::Result<String> {
         "0".repeat(64)
     );
     for range in &ranges {
-        let digest = hex(&digest(disk, range)?);
+        let digest = digest(disk, range)?;
         let _ = match range.end - range.start {
             1 => writeln!(text, "        <Range chksum=\"{digest}\"> {} </Range>", range.start),
             _ => writeln!(
@@ -78,23 +78,11 @@ fn mapped(disk: &Disk<'_>) -> io::Result<Vec<Range<u64>>> {
     Ok(joined.into_iter().flat_map(cut).collect())
 }
 
-fn digest(disk: &Disk<'_>, range: &Range<u64>) -> io::Result<[u8; 32]> {
-    let mut hash = Sha256::new();
-    let mut buf = vec![0; 1 << 20];
-    let end = (range.end * BLOCK).min(disk.len);
-    let mut at = range.start * BLOCK;
-    while at < end {
-        let len = buf.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
-        disk.bytes.read_exact_at(&mut buf[..len], at)?;
-        hash.update(&buf[..len]);
-        at += len as u64;
-    }
-    Ok(hash.finalize().into())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+/// SHA-256 of a stretch, in hexadecimal.
+fn digest(disk: &Disk<'_>, range: &Range<u64>) -> io::Result<String> {
+    let start = range.start * BLOCK;
+    let len = (range.end * BLOCK).min(disk.len) - start;
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    disk.bytes.read_exact_at(&mut bytes, start)?;
+    Ok(Algorithm::Sha256.digest(&bytes).to_string())
 }

@@ -1,16 +1,14 @@
 //! `graven policy sign`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use graven_boot::pkcs7::{LONGEST_POLICY, sign_policy};
 use graven_boot::sign::{FileSigner, Signer};
 use graven_ipe::Policy;
 use graven_ipe::lint::{Against, Severity};
-use tempfile::NamedTempFile;
 
-use super::super::{Outcome, Status, print};
+use super::super::{Outcome, Status, print, write_whole};
 use super::judged::judge;
 use super::read;
 
@@ -63,17 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         );
         return Err(Status::Bad.because()(problem));
     }
-    let folder = match arguments.signed.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let write = || -> std::io::Result<()> {
-        let file = NamedTempFile::new_in(folder)?;
-        fs::write(&file, &signed)?;
-        file.persist(&arguments.signed)?;
-        Ok(())
-    };
-    write().with_context(|| named(&arguments.signed)).map_err(Status::Environment.because())?;
+    write_whole(&arguments.signed, &signed)?;
     print(&format!(
         "{}: {} {}, {} bytes, signed by {}\n",
         named(&arguments.signed),
