@@ -61,6 +61,24 @@ pub enum Problem {
         /// Of the file.
         found: Sha256,
     },
+    /// Longer or shorter than whoever names it says.
+    #[error("it is {found} bytes, expected are {expected}; bring the image again")]
+    Size {
+        /// By its descriptor.
+        expected: u64,
+        /// Of the file.
+        found: u64,
+    },
+    /// A layer that is another one, unpacked, than the image's configuration says.
+    #[error(
+        "unpacked its SHA-256 is {found}, the image's configuration says {expected}; the image was put together wrongly"
+    )]
+    DiffId {
+        /// By the configuration.
+        expected: Sha256,
+        /// Of the layer.
+        found: Sha256,
+    },
     /// The tree's rules forbid it.
     #[error(transparent)]
     Tree(#[from] tree::Error),

@@ -1,4 +1,5 @@
-//! Where trees come from: folders, archives, packages, and the [repositories](debian) that hold packages.
+//! Where trees come from: folders, archives, packages and [container images](oci), and the [repositories](debian) and
+//! registries that hold them.
 //!
 //! Every source becomes a [`Layer`] first: an ordered list of entries with contents by reference, read and
 //! checked whole before a tree sees any of it. Layers can be made in parallel; [`Layer::apply`] puts them into
@@ -15,6 +16,7 @@ pub mod deb;
 pub mod debian;
 pub mod dir;
 pub mod network;
+pub mod oci;
 pub mod store;
 pub mod tar;
 

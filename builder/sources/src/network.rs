@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use sha2::Digest as _;
 use ureq::http::{self, StatusCode, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, Body, RequestBuilder};
 
 use crate::Sha256;
 
 /// Redirects that are followed for one address.
-const REDIRECTS: u32 = 5;
+pub(crate) const REDIRECTS: u32 = 5;
 /// Read from a connection at once.
 const STEP: usize = 1 << 17;
 
@@ -139,6 +140,12 @@ pub enum NetworkProblem {
         /// Of what came.
         found: Sha256,
     },
+    /// A registry that wants to know who asks, or does not let them.
+    #[error("the registry refuses: {0}")]
+    Denied(String),
+    /// From a connection that nobody can listen to or change to one that everybody can.
+    #[error("it redirects from https to {0}, which is not followed")]
+    Downgrade(String),
     /// `https` without authorities to hold a server against.
     #[error("https needs this machine's certificate authorities: install the package ca-certificates")]
     NoAuthorities,
@@ -218,15 +225,17 @@ impl Network {
     /// # Errors
     /// [`NetworkError`]; [`NetworkProblem::Missing`] where the server has none.
     pub fn document(&self, url: &str, limit: u64) -> Result<Vec<u8>, NetworkError> {
-        self.patiently(url, || {
-            let mut document = Vec::new();
-            let mut source = self.open(url, 0)?;
-            self.copy(&mut source.bytes, limit, |bytes| {
-                document.extend_from_slice(bytes);
-                Ok(())
-            })?;
-            Ok(document)
-        })
+        self.patiently(url, || self.whole(&mut *self.open(url, 0)?.bytes, limit))
+    }
+
+    /// All that comes, at most `limit` bytes.
+    pub(crate) fn whole(&self, bytes: &mut dyn Read, limit: u64) -> Result<Vec<u8>, NetworkProblem> {
+        let mut whole = Vec::new();
+        self.copy(bytes, limit, |bytes| {
+            whole.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok(whole)
     }
 
     /// A file of known size and digest, into `partial`, which may hold its beginning from an earlier time. Where this
@@ -242,8 +251,21 @@ impl Network {
         partial: &mut File,
         meter: &dyn Meter,
     ) -> Result<(), NetworkError> {
+        self.file_from(url, &|start| self.open(url, start), sha256, size, partial, meter)
+    }
+
+    /// The same, from whoever opens it at a byte.
+    pub(crate) fn file_from(
+        &self,
+        url: &str,
+        open: &dyn Fn(u64) -> Result<Source, NetworkProblem>,
+        sha256: &Sha256,
+        size: u64,
+        partial: &mut File,
+        meter: &dyn Meter,
+    ) -> Result<(), NetworkError> {
         let failed = |problem| NetworkError { url: url.to_owned(), problem };
-        self.patiently(url, || self.rest_of_file(url, size, partial, meter))?;
+        self.patiently(url, || self.rest_of_file(open, size, partial, meter))?;
         let found = Sha256::of(partial).map_err(|error| failed(NetworkProblem::Io(error)))?;
         if found != *sha256 {
             return Err(failed(NetworkProblem::Digest { expected: *sha256, found }));
@@ -254,7 +276,7 @@ impl Network {
     /// Asks for what `partial` lacks.
     fn rest_of_file(
         &self,
-        url: &str,
+        open: &dyn Fn(u64) -> Result<Source, NetworkProblem>,
         size: u64,
         partial: &mut File,
         meter: &dyn Meter,
@@ -268,7 +290,7 @@ impl Network {
         if have == size {
             return Ok(());
         }
-        let mut source = self.open(url, have)?;
+        let mut source = open(have)?;
         if source.start != have {
             // The server gives it whole or not at all.
             partial.set_len(0).map_err(io)?;
@@ -301,7 +323,7 @@ impl Network {
     }
 
     /// Tries again, with longer and longer pauses, what may pass.
-    fn patiently<T>(
+    pub(crate) fn patiently<T>(
         &self,
         url: &str,
         mut attempt: impl FnMut() -> Result<T, NetworkProblem>,
@@ -325,32 +347,40 @@ impl Network {
         if let Some(path) = url.strip_prefix("file://") {
             return local(path, start);
         }
+        let response = self.get(url, start)?.call().map_err(problem)?;
+        match response.status() {
+            // What is there from an earlier time cannot be its beginning.
+            StatusCode::RANGE_NOT_SATISFIABLE if start > 0 => self.open(url, 0),
+            _ => Source::of(response, start),
+        }
+    }
+
+    /// One request with further headers, and its answer, whatever that is; redirects are the caller's business.
+    pub(crate) fn once(
+        &self,
+        url: &str,
+        start: u64,
+        headers: &[(header::HeaderName, &str)],
+    ) -> Result<http::Response<Body>, NetworkProblem> {
+        let mut request = self.get(url, start)?;
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        request.config().max_redirects(0).build().call().map_err(problem)
+    }
+
+    fn get(&self, url: &str, start: u64) -> Result<RequestBuilder<WithoutBody>, NetworkProblem> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(NetworkProblem::Address(url.to_owned()));
         }
         if url.starts_with("https://") && !self.has_authorities {
             return Err(NetworkProblem::NoAuthorities);
         }
-        let mut request = self.agent.get(url);
-        if start > 0 {
-            request = request.header(header::RANGE, format!("bytes={start}-"));
-        }
-        let response = request.call().map_err(problem)?;
-        let begins = match response.status() {
-            StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT => range_start(&response).filter(|begins| *begins == start).ok_or(
-                NetworkProblem::Unreachable("the server sends another part than it was asked for".to_owned()),
-            )?,
-            StatusCode::NOT_FOUND | StatusCode::GONE => return Err(NetworkProblem::Missing),
-            // What is there from an earlier time cannot be its beginning.
-            StatusCode::RANGE_NOT_SATISFIABLE if start > 0 => return self.open(url, 0),
-            other => return Err(NetworkProblem::Status(other.as_u16())),
-        };
-        let body = response.into_body();
-        let length = body.content_length();
-        // The limit is `copy`'s; the library has one of its own.
-        let bytes = body.into_with_config().limit(u64::MAX).reader();
-        Ok(Source { start: begins, length, bytes: Box::new(bytes) })
+        let request = self.agent.get(url);
+        Ok(match start {
+            0 => request,
+            start => request.header(header::RANGE, format!("bytes={start}-")),
+        })
     }
 
     /// Reads to the end, `limit` bytes at most, and not slower than patience allows.
@@ -390,12 +420,31 @@ impl Network {
 }
 
 /// Bytes on their way.
-struct Source {
+pub(crate) struct Source {
     /// The first one's place in the whole.
     start: u64,
     /// How many are announced.
     length: Option<u64>,
-    bytes: Box<dyn Read>,
+    pub(crate) bytes: Box<dyn Read>,
+}
+
+impl Source {
+    /// The body of an answer to who asked for the bytes from `start` on.
+    pub(crate) fn of(response: http::Response<Body>, start: u64) -> Result<Self, NetworkProblem> {
+        let begins = match response.status() {
+            StatusCode::OK => 0,
+            StatusCode::PARTIAL_CONTENT => range_start(&response).filter(|begins| *begins == start).ok_or(
+                NetworkProblem::Unreachable("the server sends another part than it was asked for".to_owned()),
+            )?,
+            StatusCode::NOT_FOUND | StatusCode::GONE => return Err(NetworkProblem::Missing),
+            other => return Err(NetworkProblem::Status(other.as_u16())),
+        };
+        let body = response.into_body();
+        let length = body.content_length();
+        // The limit is `copy`'s; the library has one of its own.
+        let bytes = body.into_with_config().limit(u64::MAX).reader();
+        Ok(Self { start: begins, length, bytes: Box::new(bytes) })
+    }
 }
 
 fn local(path: &str, start: u64) -> Result<Source, NetworkProblem> {

@@ -100,6 +100,16 @@ impl Store {
         size: u64,
         meter: &dyn Meter,
     ) -> Result<PathBuf, NetworkError> {
+        self.bring(url, sha256, |partial| network.file(url, sha256, size, partial, meter))
+    }
+
+    /// The same, from whoever appends to what there is of the file what it lacks, and has then seen its digest to be right.
+    pub(crate) fn bring(
+        &self,
+        url: &str,
+        sha256: &Sha256,
+        go_on: impl Fn(&mut File) -> Result<(), NetworkError>,
+    ) -> Result<PathBuf, NetworkError> {
         let failed = |error| NetworkError { url: url.to_owned(), problem: NetworkProblem::Io(error) };
         if let Some(path) = self.find(sha256).map_err(failed)? {
             return Ok(path);
@@ -112,7 +122,7 @@ impl Store {
         }
         let mut resumed = partial.metadata().map_err(failed)?.len() > 0;
         loop {
-            match network.file(url, sha256, size, &mut partial, meter) {
+            match go_on(&mut partial) {
                 Ok(()) => break,
                 // The earlier beginning may have been the bad part: once more from the start.
                 Err(error) if error.problem.is_bad_content() && resumed => {

@@ -9,8 +9,9 @@ use graven_image::tree::Content;
 use graven_verity::io::ReadAt;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::MtStreamBuilder;
+use sha2::Digest as _;
 
-use crate::{Limits, Problem, Spool};
+use crate::{Limits, Problem, Sha256, Spool};
 
 /// An archive's unpacked bytes, front to back.
 pub(crate) struct Stream<'a> {
@@ -24,7 +25,14 @@ enum Input<'a> {
     /// Uncompressed: contents are referred to in place.
     Plain { source: Arc<dyn ReadAt>, len: u64, buffer: Vec<u8>, buffer_at: u64 },
     /// Compressed: contents go to the spool.
-    Packed { reader: Box<dyn Read + 'a>, format: &'static str, taken: Arc<AtomicU64>, spool: &'a Spool },
+    Packed {
+        reader: Box<dyn Read + 'a>,
+        format: &'static str,
+        taken: Arc<AtomicU64>,
+        spool: &'a Spool,
+        /// What was unpacked, where its digest is wanted.
+        hasher: Option<sha2::Sha256>,
+    },
 }
 
 /// Unpacked in steps of this many bytes.
@@ -66,7 +74,29 @@ impl<'a> Stream<'a> {
                 return Ok(Self { input, position: 0, limits });
             }
         };
-        Ok(Self { input: Input::Packed { reader, format, taken, spool }, position: 0, limits })
+        Ok(Self { input: Input::Packed { reader, format, taken, spool, hasher: None }, position: 0, limits })
+    }
+
+    /// The same, so that [`digest`](Self::digest) knows what was unpacked.
+    pub(crate) fn hashed(mut self) -> Self {
+        if let Input::Packed { hasher, .. } = &mut self.input {
+            *hasher = Some(sha2::Sha256::new());
+        }
+        self
+    }
+
+    /// How it is compressed; none where it is not.
+    pub(crate) fn compression(&self) -> Option<&'static str> {
+        match &self.input {
+            Input::Plain { .. } => None,
+            Input::Packed { format, .. } => Some(format),
+        }
+    }
+
+    /// SHA-256 of what was unpacked of a [`hashed`](Self::hashed) stream; none where nothing needed to be unpacked.
+    pub(crate) fn digest(&self) -> Option<Sha256> {
+        let Input::Packed { hasher: Some(hasher), .. } = &self.input else { return None };
+        Some(Sha256::from(<[u8; 32]>::from(hasher.clone().finalize())))
     }
 
     /// Unpacked bytes taken so far.
@@ -100,7 +130,7 @@ impl<'a> Stream<'a> {
                 }
                 done
             }
-            Input::Packed { reader, format, .. } => {
+            Input::Packed { reader, format, hasher, .. } => {
                 let mut done = 0usize;
                 while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
                     match reader.read(rest) {
@@ -109,6 +139,9 @@ impl<'a> Stream<'a> {
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                         Err(error) => return Err(Problem::Compression { format, error }),
                     }
+                }
+                if let Some(hasher) = hasher {
+                    hasher.update(buf.get(..done).unwrap_or_default());
                 }
                 done
             }

@@ -4,14 +4,24 @@ use graven_image::tree::{self, Inode, Kind, Metadata, Tree, TreePath};
 
 use crate::{Entry, Item, Problem};
 
+/// What an archive is unpacked over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Below {
+    /// Nothing that it may count on: hard links are to its own members.
+    Nothing,
+    /// Other layers, of which a hard link may name a file.
+    Layers,
+}
+
 /// The archive's own tree: what each name means when only this archive is unpacked.
 pub(super) struct Checker {
     tree: Tree,
+    below: Below,
 }
 
 impl Checker {
-    pub(super) fn new() -> Self {
-        Self { tree: Tree::new(Metadata::default()) }
+    pub(super) fn new(below: Below) -> Self {
+        Self { tree: Tree::new(Metadata::default()), below }
     }
 
     /// Takes the next entry in, or says why it does not go with those before.
@@ -44,6 +54,11 @@ impl Checker {
     fn hard_link(&mut self, new: &TreePath, existing: &TreePath) -> Result<(), Problem> {
         match self.tree.hard_link(new, existing) {
             Ok(_) => Ok(()),
+            // Whoever knows the layers below sees whether it is there; here the name counts as taken.
+            Err(tree::Error::NotFound { .. }) if self.below == Below::Layers => {
+                self.tree.insert(new, Inode::new(Metadata::default(), Kind::Fifo))?;
+                Ok(())
+            }
             Err(tree::Error::NotFound { .. }) => Err(Problem::HardLinkToMissing(existing.to_string())),
             Err(other) => Err(other.into()),
         }

@@ -18,7 +18,7 @@ use graven_verity::io::ReadAt;
 use crate::file::OpenFile;
 use crate::stream::Stream;
 use crate::{Entry, Error, Item, Layer, Limits, Problem, Sha256, Spool};
-use check::Checker;
+use check::{Below, Checker};
 use header::{BLOCK, Format, Header};
 use pax::Extended;
 
@@ -87,16 +87,42 @@ pub(crate) fn parse(
     limits: &Limits,
 ) -> Result<Vec<Entry>, Bad> {
     let stream = Stream::open(source, spool, limits).map_err(|problem| Bad { member: None, problem })?;
-    let mut reader = Reader {
-        stream,
-        origin,
-        limits,
-        headers: 0,
-        global: Extended::default(),
-        checker: Checker::new(),
-        member: None,
-    };
+    let mut reader = Reader::new(stream, origin, limits, Below::Nothing);
     reader.entries().map_err(|problem| Bad { member: reader.member, problem })
+}
+
+/// What one archive changes in what lies below it.
+pub(crate) struct Changes {
+    pub(crate) entries: Vec<Entry>,
+    /// How the archive is compressed; none where it is not.
+    pub(crate) compression: Option<&'static str>,
+    /// SHA-256 of the archive unpacked; none where it is not compressed.
+    pub(crate) unpacked_sha256: Option<Sha256>,
+    /// Bytes of the archive unpacked.
+    pub(crate) unpacked_bytes: u64,
+    /// Headers that it has.
+    pub(crate) members: u64,
+}
+
+/// The entries of an archive that lies over others, of which its hard links may name files.
+pub(crate) fn parse_changes(
+    source: Arc<dyn ReadAt>,
+    origin: Option<Arc<str>>,
+    spool: &Spool,
+    limits: &Limits,
+) -> Result<Changes, Bad> {
+    let stream = Stream::open(source, spool, limits).map_err(|problem| Bad { member: None, problem })?;
+    let mut reader = Reader::new(stream.hashed(), origin, limits, Below::Layers);
+    match reader.entries() {
+        Ok(entries) => Ok(Changes {
+            entries,
+            compression: reader.stream.compression(),
+            unpacked_sha256: reader.stream.digest(),
+            unpacked_bytes: reader.stream.position(),
+            members: reader.headers,
+        }),
+        Err(problem) => Err(Bad { member: reader.member, problem }),
+    }
 }
 
 struct Reader<'a> {
@@ -118,7 +144,12 @@ struct Before {
     long_link: Option<Vec<u8>>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(stream: Stream<'a>, origin: Option<Arc<str>>, limits: &'a Limits, below: Below) -> Self {
+        let checker = Checker::new(below);
+        Self { stream, origin, limits, headers: 0, global: Extended::default(), checker, member: None }
+    }
+
     fn entries(&mut self) -> Result<Vec<Entry>, Problem> {
         let mut entries = Vec::new();
         let mut before = Before::default();

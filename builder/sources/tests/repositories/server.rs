@@ -1,5 +1,7 @@
 //! A web server that keeps to nothing: on the loopback, in a thread, gone with its owner.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -30,13 +32,24 @@ pub(crate) enum Answer {
     Breaks(Vec<u8>, usize),
     /// The bytes with a length that is shorter.
     Short(Vec<u8>, usize),
+    /// The bytes with further headers, one a line.
+    With(&'static str, Vec<u8>),
+    /// The answer for whoever sends this `Authorization`; for all others this `WWW-Authenticate`.
+    Guarded(&'static str, String, Box<Answer>),
+}
+
+/// What was asked: the path, and who said they were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) authorization: Option<String>,
 }
 
 /// The server.
 pub(crate) struct Server {
     address: SocketAddr,
     paths: Arc<Mutex<BTreeMap<String, Answer>>>,
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -45,7 +58,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (paths, asked) =
-            (Arc::<Mutex<BTreeMap<String, Answer>>>::default(), Arc::<Mutex<Vec<String>>>::default());
+            (Arc::<Mutex<BTreeMap<String, Answer>>>::default(), Arc::<Mutex<Vec<Asked>>>::default());
         let stop = Arc::new(AtomicBool::new(false));
         let (ours, log, end) = (Arc::clone(&paths), Arc::clone(&asked), Arc::clone(&stop));
         std::thread::spawn(move || {
@@ -77,6 +90,11 @@ impl Server {
 
     /// The paths that were asked for, in order.
     pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().iter().map(|asked| asked.path.clone()).collect()
+    }
+
+    /// The same, with who asked.
+    pub(crate) fn asked_by(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -91,7 +109,7 @@ impl Drop for Server {
 fn serve(
     mut stream: TcpStream,
     paths: &Mutex<BTreeMap<String, Answer>>,
-    log: &Mutex<Vec<String>>,
+    log: &Mutex<Vec<Asked>>,
     stop: &AtomicBool,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
@@ -100,10 +118,15 @@ fn serve(
         if reader.read_line(&mut request)? == 0 {
             return Ok(());
         }
-        let mut start = None;
+        let (mut start, mut authorization) = (None, None);
         loop {
             let mut line = String::new();
             reader.read_line(&mut line)?;
+            if let Some((name, value)) = line.trim_end().split_once(": ")
+                && name.eq_ignore_ascii_case("authorization")
+            {
+                authorization = Some(value.to_owned());
+            }
             let line = line.trim_end().to_ascii_lowercase();
             if let Some(range) = line.strip_prefix("range: bytes=") {
                 start = range.trim_end_matches('-').parse::<usize>().ok();
@@ -113,8 +136,18 @@ fn serve(
             }
         }
         let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
-        log.lock().unwrap().push(path.clone());
-        let answer = paths.lock().unwrap().get(&path).cloned();
+        log.lock().unwrap().push(Asked { path: path.clone(), authorization: authorization.clone() });
+        let mut answer = paths.lock().unwrap().get(&path).cloned();
+        if let Some(Answer::Guarded(wanted, challenge, inner)) = answer {
+            answer = Some(*inner);
+            if authorization.as_deref() != Some(wanted) {
+                write!(
+                    stream,
+                    "HTTP/1.1 401 No\r\nWWW-Authenticate: {challenge}\r\nContent-Length: 0\r\n\r\n"
+                )?;
+                continue;
+            }
+        }
         let from = start.unwrap_or(0);
         let headers = |stream: &mut TcpStream, length: usize, whole: usize| match start {
             Some(from) => write!(
@@ -172,6 +205,12 @@ fn serve(
                 stream.write_all(&bytes[from..(from + step).min(bytes.len())])?;
                 return Ok(());
             }
+            Answer::With(more, bytes) => {
+                let more = more.replace('\n', "\r\n");
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{more}\r\n\r\n", bytes.len())?;
+                stream.write_all(&bytes)?;
+            }
+            Answer::Guarded(..) => unreachable!("looked into above"),
             Answer::Short(bytes, keep) => {
                 write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {keep}\r\n\r\n")?;
                 stream.write_all(&bytes[..keep])?;
