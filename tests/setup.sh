@@ -33,6 +33,7 @@ packages=(
   qemu-user valgrind                                    # hashes on arm64; instructions counted
   qemu-utils bmap-tools                                 # oracles: disk formats
   softhsm2                                              # a token that holds keys
+  docker-registry skopeo umoci                          # oracles: container images
   u-boot-tools device-tree-compiler                     # oracles: FIT, device trees
   dpkg-dev make bison flex libssl-dev bc patch          # U-Boot's verifier and arm64 kernels, from source
   python3-venv debian-archive-keyring ca-certificates

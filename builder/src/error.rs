@@ -23,6 +23,9 @@ pub enum Error {
     /// A repository, or what is asked of it.
     #[error(transparent)]
     Repository(#[from] graven_sources::debian::Error),
+    /// A container image, or the registry that has it.
+    #[error(transparent)]
+    Oci(Box<graven_sources::oci::Error>),
     /// The same, with the target and profile that asked.
     #[error("for {whom}: {error}")]
     For {
@@ -142,6 +145,12 @@ impl From<graven_sources::Error> for Error {
     }
 }
 
+impl From<graven_sources::oci::Error> for Error {
+    fn from(error: graven_sources::oci::Error) -> Self {
+        Self::Oci(Box::new(error))
+    }
+}
+
 impl From<graven_finish::Error> for Error {
     fn from(error: graven_finish::Error) -> Self {
         Self::Finish(Box::new(error))
@@ -182,6 +191,9 @@ impl Error {
             Self::Source(_) => Fault::Input,
             Self::Finish(error) if matches!(**error, graven_finish::Error::Package(_)) => Fault::Input,
             Self::For { error, .. } => error.fault(),
+            Self::Oci(error) if error.is_environment() => Fault::Environment,
+            Self::Oci(error) if error.is_usage() => Fault::Usage,
+            Self::Oci(_) => Fault::Input,
             Self::Repository(error) if error.is_environment() => Fault::Environment,
             Self::Repository(error) if error.is_usage() => Fault::Usage,
             Self::Repository(_) => Fault::Input,

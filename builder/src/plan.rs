@@ -6,8 +6,10 @@ use std::sync::Arc;
 use graven_boot::uki::stub_version;
 use graven_finish::{Ids, Person};
 use graven_image::tree::{Content, Inode, Kind, Metadata, TreePath};
-use graven_recipe::{Content as FileContent, FileEntry, Loaded, Recipe, Source, SourceKind, Stub};
-use graven_sources::{Layer, Limits, Sha256, Spool, deb, dir, tar};
+use graven_recipe::{
+    At, Content as FileContent, FileEntry, ImageChoice, Loaded, Recipe, Source, SourceKind, Stub,
+};
+use graven_sources::{Layer, Limits, Sha256, Spool, deb, dir, oci, tar};
 use graven_targets::{Arch, Blob, BootChain};
 use graven_verify::manifest::Input;
 use rayon::prelude::*;
@@ -19,6 +21,7 @@ use crate::people;
 use crate::policy;
 use crate::state;
 use crate::supply::fetch::Provided;
+use crate::supply::images::platform;
 use crate::volume::{self, Volume};
 
 /// All that an image is a function of, but the keys.
@@ -59,6 +62,9 @@ pub struct Parts {
     pub packages: Vec<deb::Package>,
     /// The sources that go over them, in the recipe's order; later over earlier.
     pub layers: Vec<Layer>,
+    /// What the container images among the sources say of themselves, by the name that the origins of their files have
+    /// after `oci:`.
+    pub images: Vec<(String, oci::Facts)>,
     /// The files of `[files]`, over all layers.
     pub files: Vec<(TreePath, Inode)>,
     /// The recipe's users.
@@ -109,7 +115,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
 
     let provided = circumstances.provided;
     let ((packages, archives), (kernel, stub)) = rayon::join(
-        || rayon::join(|| packages(&recipe, provided, &spool), || archives(&recipe, &spool)),
+        || rayon::join(|| packages(&recipe, provided, &spool), || archives(&recipe, provided, &spool)),
         || rayon::join(|| KernelFiles::read(&recipe, provided, &spool), || stub(&recipe, provided, &spool)),
     );
     let (packages, archives, kernel) = (packages?, archives?, kernel?);
@@ -119,7 +125,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     }
 
     let layers = packages.iter().map(|package| &package.layer);
-    let layers = layers.chain(archives.iter().flatten().map(|(layer, _)| layer));
+    let layers = layers.chain(archives.iter().flatten().map(|read| &read.layer));
     let newest = layers.filter_map(|layer| layer.newest_mtime).chain(kernel.newest_mtime).max();
     let stated = recipe.source_date.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
     let locked = provided.source_date;
@@ -190,7 +196,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
 pub(crate) fn root_parts(recipe: &Recipe, provided: &Provided, ids: &Ids, spool: &Path) -> Result<Parts> {
     let spool = Spool::new(spool).map_err(|error| Error::io(spool, error))?;
     let packages = packages(recipe, provided, &spool)?;
-    let archives = archives(recipe, &spool)?;
+    let archives = archives(recipe, provided, &spool)?;
     let source_date = provided.source_date.unwrap_or_default();
     parts(recipe, packages, archives, source_date, ids).map(|(parts, _)| parts)
 }
@@ -198,18 +204,25 @@ pub(crate) fn root_parts(recipe: &Recipe, provided: &Provided, ids: &Ids, spool:
 fn parts(
     recipe: &Recipe,
     packages: Vec<deb::Package>,
-    archives: Vec<Option<(Layer, Input)>>,
+    archives: Vec<Option<Archive>>,
     source_date: i64,
     ids: &Ids,
 ) -> Result<(Parts, Vec<Input>)> {
     let mut inputs: Vec<Input> = packages.iter().map(package_input).collect();
-    let mut parts =
-        Parts { packages, layers: Vec::new(), files: Vec::new(), people: Vec::new(), ids: ids.clone() };
+    let mut parts = Parts {
+        packages,
+        layers: Vec::new(),
+        images: Vec::new(),
+        files: Vec::new(),
+        people: Vec::new(),
+        ids: ids.clone(),
+    };
     for (source, archive) in recipe.sources.iter().zip(archives) {
-        let (layer, input) = match archive {
+        let Archive { layer, input, facts } = match archive {
             Some(read) => read,
             None => folder(source, source_date)?,
         };
+        parts.images.extend(facts.map(|facts| (input.name.clone(), facts)));
         parts.layers.push(layer.below(&TreePath::parse(source.at.as_bytes())?)?);
         inputs.push(input);
     }
@@ -262,37 +275,87 @@ fn packages(recipe: &Recipe, provided: &Provided, spool: &Spool) -> Result<Vec<d
     Ok(read)
 }
 
-/// Archives side by side; `None` stands for a folder, which is read once `source-date` is known.
-fn archives(recipe: &Recipe, spool: &Spool) -> Result<Vec<Option<(Layer, Input)>>> {
-    recipe
-        .sources
-        .par_iter()
-        .map(|source| {
-            let SourceKind::Tar { path, sha256 } = &source.kind else { return Ok(None) };
-            let name = file_name(&path.path);
-            let expected = sha256.as_ref().map(|digest| Sha256::from(digest.value));
-            let layer = tar::read(
-                &path.path,
-                Some(Arc::from(name.as_str())),
-                expected.as_ref(),
-                spool,
-                &Limits::default(),
-            )?;
-            let sha256 = layer.sha256.map(|digest| digest.to_string());
-            Ok(Some((layer, Input { kind: "tar".into(), name, sha256 })))
-        })
-        .collect()
+/// A source, read.
+struct Archive {
+    layer: Layer,
+    input: Input,
+    /// What it says of itself, where it is a container image.
+    facts: Option<oci::Facts>,
 }
 
-fn folder(source: &Source, source_date: i64) -> Result<(Layer, Input)> {
-    let (SourceKind::Dir { path } | SourceKind::Tar { path, .. }) = &source.kind;
+/// Archives and images side by side; `None` stands for a folder, which is read once `source-date` is known.
+fn archives(recipe: &Recipe, provided: &Provided, spool: &Spool) -> Result<Vec<Option<Archive>>> {
+    recipe.sources.par_iter().map(|source| archive(recipe, source, provided, spool)).collect()
+}
+
+fn archive(recipe: &Recipe, source: &Source, provided: &Provided, spool: &Spool) -> Result<Option<Archive>> {
+    let limits = Limits::default();
+    let digest = |bytes: &Option<At<[u8; 32]>>| bytes.as_ref().map(|digest| Sha256::from(digest.value));
+    match &source.kind {
+        SourceKind::Dir { .. } => Ok(None),
+        SourceKind::Tar { path, sha256 } => {
+            let name = file_name(&path.path);
+            let origin = Some(Arc::from(name.as_str()));
+            let layer = tar::read(&path.path, origin, digest(sha256).as_ref(), spool, &limits)?;
+            let sha256 = layer.sha256.map(|digest| digest.to_string());
+            Ok(Some(Archive { layer, input: Input { kind: "tar".into(), name, sha256 }, facts: None }))
+        }
+        SourceKind::Oci { image, .. } => {
+            let fetched = provided.images.iter().find(|fetched| fetched.name == image.text);
+            let fetched = fetched.ok_or_else(|| {
+                Error::Limit(format!("{}: it was not fetched; run `graven lock`", image.text))
+            })?;
+            let (name, blobs) = (&fetched.name, &fetched.blobs);
+            let platform = platform(recipe);
+            let read = oci::read(name, blobs, &fetched.manifest, None, &platform, spool, &limits)?;
+            Ok(Some(image_of(name.clone(), read)))
+        }
+        SourceKind::OciLayout { path, image } => {
+            of_layout(recipe, &oci::Layout::folder(&path.path)?, &path.path, image, spool).map(Some)
+        }
+        SourceKind::OciArchive { path, sha256, image } => {
+            let layout = oci::Layout::archive(&path.path, digest(sha256).as_ref(), spool, &limits)?;
+            of_layout(recipe, &layout, &path.path, image, spool).map(Some)
+        }
+    }
+}
+
+fn of_layout(
+    recipe: &Recipe,
+    layout: &oci::Layout,
+    path: &Path,
+    image: &ImageChoice,
+    spool: &Spool,
+) -> Result<Archive> {
+    let (name, which) = match image {
+        ImageChoice::Only => (file_name(path), oci::Which::Only),
+        ImageChoice::Named(name) => (format!("{}:{name}", file_name(path)), oci::Which::Named(name.clone())),
+        ImageChoice::Digest(digest) => {
+            let digest = Sha256::from(*digest);
+            (format!("{}@sha256:{digest}", file_name(path)), oci::Which::Digest(digest))
+        }
+    };
+    let (top, said) = layout.find(&which)?;
+    let limits = Limits::default();
+    let read = oci::read(&name, layout, &top, said.as_deref(), &platform(recipe), spool, &limits)?;
+    Ok(image_of(name, read))
+}
+
+fn image_of(name: String, read: oci::Image) -> Archive {
+    let sha256 = Some(read.facts.manifest.to_string());
+    let input = Input { kind: "oci".into(), name, sha256 };
+    Archive { layer: read.layer, input, facts: Some(read.facts) }
+}
+
+fn folder(source: &Source, source_date: i64) -> Result<Archive> {
+    let SourceKind::Dir { path } = &source.kind else { unreachable!("all others have been read") };
     let name = file_name(&path.path);
     let metadata = match source.metadata {
         graven_recipe::Metadata::Normalised => dir::Attributes::Normalised { mtime: source_date },
         graven_recipe::Metadata::Keep => dir::Attributes::Kept,
     };
     let layer = dir::scan(&path.path, metadata, Some(Arc::from(name.as_str())))?;
-    Ok((layer, Input { kind: "dir".into(), name, sha256: None }))
+    Ok(Archive { layer, input: Input { kind: "dir".into(), name, sha256: None }, facts: None })
 }
 
 /// A single file of `[files]`.

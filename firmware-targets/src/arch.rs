@@ -50,6 +50,15 @@ impl Arch {
         }
     }
 
+    /// What container images call it, which is Go's name of the architecture.
+    pub const fn oci(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
+            Self::Arm => "arm",
+        }
+    }
+
     /// File name of the removable-media boot path, below `EFI/BOOT/` (UEFI specification 2.10, 3.5.1.1).
     pub const fn efi_boot_file(self) -> &'static str {
         match self {

@@ -39,9 +39,9 @@ pub use load::{Loaded, Selection};
 pub use paths::{FilePattern, LocalPath};
 pub use place::{At, Place};
 pub use recipe::{
-    Boot, Content, Disk, FileEntry, Firmware, Init, Kernel, KernelSource, Lockdown, Modules, Mount, Owner,
-    PackageRequest, Packages, Policy, PolicyRule, Provision, Reason, Recipe, Repository, Scripts, Services,
-    Source, SourceKind, State, StateSize, Stub, User, Verity, Version, Volume,
+    Boot, Content, Disk, FileEntry, Firmware, ImageChoice, ImageReference, Init, Kernel, KernelSource,
+    Lockdown, Modules, Mount, Owner, PackageRequest, Packages, Policy, PolicyRule, Provision, Reason, Recipe,
+    Repository, Scripts, Services, Source, SourceKind, State, StateSize, Stub, User, Verity, Version, Volume,
 };
 pub use reference::reference;
 pub use schema::schema;

@@ -47,6 +47,9 @@ pub struct Lock {
     /// The packages of all sets, by name.
     #[serde(default, rename = "package", skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<LockedPackage>,
+    /// Container images of registries, each for one platform.
+    #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<LockedImage>,
 }
 
 /// A SHA-256, written as 64 hexadecimal digits.
@@ -149,6 +152,36 @@ pub struct LockedPackage {
     pub sha256: Digest,
 }
 
+/// A container image for one platform, from its index to its layers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedImage {
+    /// As the recipe names it.
+    pub name: String,
+    /// `linux/amd64`.
+    pub platform: String,
+    /// The indexes on the way to the manifest, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<LockedBlob>,
+    /// The manifest.
+    pub manifest: LockedBlob,
+    /// The configuration.
+    pub config: LockedBlob,
+    /// The layers, lowest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LockedBlob>,
+}
+
+/// One part of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LockedBlob {
+    /// Its size in bytes.
+    pub size: u64,
+    /// What it hashes to.
+    pub sha256: Digest,
+}
+
 /// A lock that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -191,6 +224,7 @@ impl Lock {
             inputs: Vec::new(),
             sets: Vec::new(),
             packages: Vec::new(),
+            images: Vec::new(),
         }
     }
 
@@ -266,6 +300,12 @@ impl Lock {
         self.packages.iter().find(|package| package.id() == id)
     }
 
+    /// A container image by its name and platform.
+    #[must_use]
+    pub fn image(&self, name: &str, platform: &str) -> Option<&LockedImage> {
+        self.images.iter().find(|image| image.name == name && image.platform == platform)
+    }
+
     /// A repository by its name.
     #[must_use]
     pub fn repository(&self, name: &str) -> Option<&LockedRepository> {
@@ -277,6 +317,13 @@ impl LockedSet {
     /// All its packages.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         self.root.iter().chain(&self.kernel).chain(&self.stub).map(String::as_str)
+    }
+}
+
+impl LockedImage {
+    /// All its parts, outermost first.
+    pub fn blobs(&self) -> impl Iterator<Item = &LockedBlob> {
+        self.indexes.iter().chain([&self.manifest, &self.config]).chain(&self.layers)
     }
 }
 

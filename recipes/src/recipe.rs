@@ -139,11 +139,11 @@ pub struct Repository {
 pub struct Source {
     /// Where the recipe states it.
     pub place: Place,
-    /// Archive or folder.
+    /// Archive, folder or container image.
     pub kind: SourceKind,
     /// Folder of the image into which it goes: absolute, without a slash at the end save `/` itself.
     pub at: String,
-    /// Where owners, modes and times come from. For an archive `Keep` unless said, for a folder `Normalised`.
+    /// Where owners, modes and times come from. For a folder `Normalised` unless said, for all else `Keep`.
     pub metadata: Metadata,
 }
 
@@ -162,6 +162,55 @@ pub enum SourceKind {
         /// The folder.
         path: LocalPath,
     },
+    /// A container image of a registry.
+    Oci {
+        /// Which.
+        image: At<ImageReference>,
+        /// Whether the registry is spoken to without TLS, where the recipe says so; unsaid, only on this machine.
+        plain_http: Option<bool>,
+    },
+    /// A container image in a layout folder of this machine.
+    OciLayout {
+        /// The folder.
+        path: LocalPath,
+        /// Which image of it.
+        image: ImageChoice,
+    },
+    /// A container image in an archive of such a folder.
+    OciArchive {
+        /// The archive.
+        path: LocalPath,
+        /// What its bytes must hash to.
+        sha256: Option<At<[u8; 32]>>,
+        /// Which image of it.
+        image: ImageChoice,
+    },
+}
+
+/// An image of a registry: `registry/repository:tag`, `registry/repository@sha256:…`, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageReference {
+    /// As written, which is what locks, manifests and errors call it.
+    pub text: String,
+    /// Host, and port where one is said.
+    pub registry: String,
+    /// All between the registry and the tag.
+    pub repository: String,
+    /// The tag; one is there where no digest is.
+    pub tag: Option<String>,
+    /// SHA-256 of its index or manifest, which goes before the tag.
+    pub digest: Option<[u8; 32]>,
+}
+
+/// Which image of a layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageChoice {
+    /// The only one there is.
+    Only,
+    /// The one of this name (`org.opencontainers.image.ref.name`).
+    Named(String),
+    /// The index or manifest of this SHA-256.
+    Digest([u8; 32]),
 }
 
 /// One entry of `[files]`.

@@ -41,7 +41,7 @@ macro_rules! recipe_types {
             hostname: Option<String>,
             /// Debian packages of the root.
             packages: Option<PackagesTable>,
-            /// Archives and folders of the root, in order, later over earlier.
+            /// Archives, folders and container images of the root, in order, later over earlier.
             source: Option<Vec<SourceTable>>,
             /// Single files of the root, by absolute path, over all else.
             files: Option<BTreeMap<String, FileValue>>,
@@ -168,12 +168,26 @@ struct SourceTable {
     tar: Option<String>,
     /// A folder.
     dir: Option<String>,
+    /// A container image of a registry: `registry.example/ns/name:tag` or `registry.example/ns/name@sha256:…`. The lock has
+    /// what the tag means.
+    oci: Option<String>,
+    /// A folder with container images (OCI image layout), as `skopeo copy … oci:FOLDER:NAME` writes it.
+    oci_layout: Option<String>,
+    /// An archive of such a folder, as `skopeo copy … oci-archive:FILE` or `docker save` writes it.
+    oci_archive: Option<String>,
+    /// Which image of a layout, by the name that it has there; needed where there are several.
+    r#ref: Option<String>,
+    /// Which image of a layout, by the digest of its index or manifest: `sha256:…`.
+    #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    digest: Option<String>,
+    /// Whether the registry is spoken to without TLS; unless said, only one on this machine itself is.
+    plain_http: Option<bool>,
     /// What the archive's bytes must hash to.
     #[schemars(regex(pattern = r"^[0-9A-Fa-f]{64}$"))]
     sha256: Option<String>,
     /// Folder of the image into which it goes; `/` unless said.
     at: Option<String>,
-    /// Where owners, modes and times come from: an archive's own are kept, a folder's normalised, unless said.
+    /// Where owners, modes and times come from: a folder's are normalised, all others' own are kept, unless said.
     metadata: Option<Metadata>,
 }
 

@@ -178,6 +178,30 @@ fn volumes_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn images_that_nobody_can_mean_are_refused() {
+    let digest = "0123456789abcdef".repeat(4);
+    let oci = |image: &str| format!("[[source]]\noci = '{image}'");
+    let cases = [
+        oci("debian:13"),
+        oci("team/app:1"),
+        oci("docker.io/debian:13"),
+        oci("docker://r.example/app:1"),
+        oci("r.example/app"),
+        oci("r.example/App:1"),
+        oci("r.example/../app:1"),
+        oci("r.example/app:-1"),
+        oci("r.example:0/app:1"),
+        oci("r.example/app:1@sha256:12"),
+        oci(&format!("r.example/app@sha512:{digest}")),
+        format!("{}\nsha256 = '{digest}'\nref = 'x'", oci("r.example/app:1")),
+        format!("[[source]]\noci-layout = 'x'\nref = 'a'\ndigest = 'sha256:{digest}'\nplain-http = true"),
+        format!("[[source]]\noci-archive = 'x'\ndigest = '{digest}'"),
+        "[[source]]\ntar = 'x'\nref = 'a'".to_owned(),
+    ];
+    insta::assert_snapshot!(answers(&cases.each_ref().map(String::as_str)));
+}
+
+#[test]
 fn what_is_missing_is_said_all_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("recipe.toml");

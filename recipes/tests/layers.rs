@@ -243,3 +243,29 @@ fn mount_options_are_strict_unless_allowed() {
     );
     assert_eq!(mount("allow.exec = 'a build server'\nallow.dev = 'x'"), "nosuid");
 }
+
+#[test]
+fn images_are_named_with_their_registry() {
+    let digest = "0123456789abcdef".repeat(4);
+    let bytes: [u8; 32] = std::array::from_fn(|at| [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef][at % 8]);
+    for (text, registry, repository, tag, pinned) in [
+        ("r.example/app:1.0".to_owned(), "r.example", "app", Some("1.0"), None),
+        ("localhost/a/b-c/d__e.f:_x-Y".to_owned(), "localhost", "a/b-c/d__e.f", Some("_x-Y"), None),
+        (format!("127.0.0.1:5000/a@sha256:{digest}"), "127.0.0.1:5000", "a", None, Some(bytes)),
+        (format!("[::1]:5000/a:t@sha256:{digest}"), "[::1]:5000", "a", Some("t"), Some(bytes)),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let source = format!("[[source]]\noci = '{text}'\nplain-http = true\n");
+        let recipe = format!(
+            "name = 'a'\nversion = '1.0.0'\ntargets = ['qemu-x86_64']\ninit = '/init'\nkernel.local = ['k.deb']\n\
+             boot.stub = 's.deb'\n{source}"
+        );
+        std::fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+        let recipe = Recipe::load(folder.path(), &Selection::default()).unwrap().recipe;
+        let SourceKind::Oci { image, plain_http } = &recipe.sources[0].kind else { panic!("no image") };
+        assert_eq!((image.text.as_str(), *plain_http), (text.as_str(), Some(true)));
+        assert_eq!((image.registry.as_str(), image.repository.as_str()), (registry, repository));
+        assert_eq!((image.tag.as_deref(), image.digest), (tag, pinned));
+        assert_eq!(recipe.sources[0].metadata, Metadata::Keep);
+    }
+}

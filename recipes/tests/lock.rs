@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail here")]
 
-use graven_recipe::lock::{Asked, Digest, Lock, LockedInput, LockedPackage, LockedRepository, LockedSet};
+use graven_recipe::lock::{
+    Asked, Digest, Lock, LockedBlob, LockedImage, LockedInput, LockedPackage, LockedRepository, LockedSet,
+};
 
 fn example() -> Lock {
     let package = LockedPackage {
@@ -40,6 +42,15 @@ fn example() -> Lock {
     lock.sets.push(set);
     lock.packages.push(package);
     lock.repositories.push(repository);
+    let blob = |byte, size| LockedBlob { size, sha256: Digest([byte; 32]) };
+    lock.images.push(LockedImage {
+        name: "registry.example/team/app:1.0".into(),
+        platform: "linux/amd64".into(),
+        indexes: vec![blob(5, 900)],
+        manifest: blob(6, 800),
+        config: blob(7, 700),
+        layers: vec![blob(8, 60_000), blob(9, 5_000)],
+    });
     lock
 }
 

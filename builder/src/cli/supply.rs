@@ -12,6 +12,7 @@ use graven::supply::{Host, Supplies};
 use graven_recipe::{Profile, Recipe, Selection};
 use graven_sources::debian::apt_sources;
 use graven_sources::network::{Access, Network, Patience};
+use graven_sources::oci::Credentials;
 use graven_sources::store::Store;
 
 use super::progress::Downloads;
@@ -29,6 +30,9 @@ pub(super) struct SupplyArguments {
     /// Folder of fetched packages [default: ~/.cache/graven/store].
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// File of credentials for registries, as `podman login --authfile` writes it [default: REGISTRY_AUTH_FILE's].
+    #[arg(long, value_name = "FILE")]
+    registry_auth: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,6 +63,9 @@ pub(crate) struct FetchArguments {
     /// Refuse to change graven.lock.
     #[arg(long)]
     locked: bool,
+    /// File of credentials for registries, as `podman login --authfile` writes it [default: REGISTRY_AUTH_FILE's].
+    #[arg(long, value_name = "FILE")]
+    registry_auth: Option<PathBuf>,
 }
 
 impl SupplyArguments {
@@ -77,6 +84,19 @@ impl SupplyArguments {
         self.store.clone().map_or_else(default_store, Ok)
     }
 
+    /// Who asks registries; nobody where none can be asked.
+    fn credentials(&self) -> Result<Credentials, Failure> {
+        let named =
+            || std::env::var_os("REGISTRY_AUTH_FILE").filter(|name| !name.is_empty()).map(PathBuf::from);
+        let Some(path) = self.registry_auth.clone().or_else(named).filter(|_| !self.offline) else {
+            return Ok(Credentials::default());
+        };
+        let text = std::fs::read(&path)
+            .map_err(|error| Status::Environment.because()(anyhow!("{}: {error}", path.display())))?;
+        Credentials::parse(&text)
+            .map_err(|error| Status::Usage.because()(anyhow!("{}: {error}", path.display())))
+    }
+
     /// Does something with what this machine gives.
     pub(super) fn with<T>(&self, work: impl FnOnce(&Supplies<'_>) -> Result<T, Error>) -> Result<T, Failure> {
         let downloads = Downloads::new();
@@ -91,6 +111,7 @@ impl SupplyArguments {
             store: Store::new(&self.store()?),
             network,
             host: host(),
+            credentials: self.credentials()?,
             now: now()?,
             watch: &downloads,
             say: &say,
@@ -129,9 +150,14 @@ pub(crate) fn lock(arguments: &LockArguments) -> Outcome {
 }
 
 pub(crate) fn fetch(arguments: &FetchArguments) -> Outcome {
-    let supply =
-        SupplyArguments { locked: arguments.locked, offline: false, store: Some(arguments.to.clone()) };
+    let supply = SupplyArguments {
+        locked: arguments.locked,
+        offline: false,
+        store: Some(arguments.to.clone()),
+        registry_auth: arguments.registry_auth.clone(),
+    };
     let mut count = std::collections::BTreeSet::new();
+    let mut images = std::collections::BTreeSet::new();
     supply.with(|supplies| {
         let mut locked = obtain(&arguments.recipe, None, &supply.change(), Keep::OnDisk, supplies)?;
         for target in Recipe::targets_of(&arguments.recipe)? {
@@ -140,6 +166,7 @@ pub(crate) fn fetch(arguments: &FetchArguments) -> Outcome {
                     Selection { target: Some(target.clone()), profile: *profile, sets: Vec::new() };
                 let recipe = Recipe::load(&arguments.recipe, &selection)?.recipe;
                 let provided = provide(&recipe, &locked, supplies)?;
+                images.extend(provided.images.iter().map(|one| one.manifest.sha256));
                 count.extend(
                     provided.root.iter().chain(&provided.kernel).chain(&provided.stub).map(|one| one.sha256),
                 );
@@ -147,7 +174,11 @@ pub(crate) fn fetch(arguments: &FetchArguments) -> Outcome {
         }
         number_all(&arguments.recipe, &mut locked, &std::env::temp_dir(), supplies)
     })?;
-    print(&format!("{} packages are in {}\n", count.len(), arguments.to.display()))?;
+    let images = match images.len() {
+        0 => String::new(),
+        count => format!(" and {count} images"),
+    };
+    print(&format!("{} packages{images} are in {}\n", count.len(), arguments.to.display()))?;
     Ok(Status::Good)
 }
 

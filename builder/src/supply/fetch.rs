@@ -1,4 +1,4 @@
-//! From the lock to files: every locked package in the store, its digest seen to be right.
+//! From the lock to files: every locked package and every part of a locked image in the store, its digest seen to be right.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -9,6 +9,7 @@ use graven_recipe::lock::{LockedPackage, LockedSet};
 use graven_sources::Sha256;
 use graven_sources::network::NetworkProblem;
 
+use super::images::{self, FetchedImage};
 use super::lock::Locked;
 use super::{Supplies, mirror};
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ pub struct Fetched {
     pub sha256: Sha256,
 }
 
-/// What the repositories give to one target.
+/// What repositories and registries give to one target.
 #[derive(Debug, Default)]
 pub struct Provided {
     /// Packages of the root, in the lock's order.
@@ -36,20 +37,24 @@ pub struct Provided {
     pub kernel: Vec<Fetched>,
     /// The package that brings systemd's EFI stub.
     pub stub: Option<Fetched>,
+    /// Container images of registries, in the recipe's order.
+    pub images: Vec<FetchedImage>,
     /// The lock's time.
     pub source_date: Option<i64>,
 }
 
-/// Sees that the store has every package that the lock has for a recipe, fetching what it lacks.
+/// Sees that the store has every package and every image that the lock has for a recipe, fetching what it lacks.
 ///
 /// # Errors
-/// Packages that do not come, or not as they were locked.
+/// Packages and images that do not come, or not as they were locked.
 pub fn provide(recipe: &Recipe, locked: &Locked, supplies: &Supplies<'_>) -> Result<Provided> {
+    let images = images::provide(recipe, locked, supplies)?;
     let Some(set) = locked.set_of(recipe)? else {
-        return Ok(Provided { source_date: locked.source_date(), ..Provided::default() });
+        return Ok(Provided { images, source_date: locked.source_date(), ..Provided::default() });
     };
-    let packages =
-        |ids: &[String]| -> Result<Vec<Fetched>> { all(recipe, &packages_of(locked, ids)?, supplies) };
+    let packages = |ids: &[String]| -> Result<Vec<Fetched>> {
+        side_by_side(&packages_of(locked, ids)?, |package| one(recipe, package, supplies))
+    };
     let LockedSet { root, kernel, stub, .. } = set;
     // One queue for all, so that the largest does not wait for the last.
     let ids: Vec<String> = set.all().map(str::to_owned).collect();
@@ -58,6 +63,7 @@ pub fn provide(recipe: &Recipe, locked: &Locked, supplies: &Supplies<'_>) -> Res
         root: fetched.by_ref().take(root.len()).collect(),
         kernel: fetched.by_ref().take(kernel.len()).collect(),
         stub: stub.as_ref().and_then(|_| fetched.next()),
+        images,
         source_date: locked.source_date(),
     })
 }
@@ -71,21 +77,23 @@ fn packages_of<'l>(locked: &'l Locked, ids: &[String]) -> Result<Vec<&'l LockedP
     ids.iter().map(find).collect()
 }
 
-/// Packages side by side, in the order given.
-fn all(recipe: &Recipe, packages: &[&LockedPackage], supplies: &Supplies<'_>) -> Result<Vec<Fetched>> {
+/// Downloads side by side, in the order given; after one that fails no other begins.
+pub(super) fn side_by_side<T: Sync, F: Send>(
+    items: &[T],
+    one: impl Fn(&T) -> Result<F> + Sync,
+) -> Result<Vec<F>> {
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<Option<Result<Fetched>>>> = Mutex::new(packages.iter().map(|_| None).collect());
+    let results: Mutex<Vec<Option<Result<F>>>> = Mutex::new(items.iter().map(|_| None).collect());
     std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE.min(packages.len()) {
+        for _ in 0..SIDE_BY_SIDE.min(items.len()) {
             scope.spawn(|| {
-                while let Some((at, package)) = {
+                while let Some((at, item)) = {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    packages.get(at).map(|package| (at, package))
+                    items.get(at).map(|item| (at, item))
                 } {
-                    let result = one(recipe, package, supplies);
+                    let result = one(item);
                     if result.is_err() {
-                        // Nobody begins another.
-                        next.store(packages.len(), Ordering::Relaxed);
+                        next.store(items.len(), Ordering::Relaxed);
                     }
                     if let Ok(mut results) = results.lock()
                         && let Some(slot) = results.get_mut(at)
@@ -97,7 +105,7 @@ fn all(recipe: &Recipe, packages: &[&LockedPackage], supplies: &Supplies<'_>) ->
         }
     });
     let results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut fetched = Vec::with_capacity(packages.len());
+    let mut fetched = Vec::with_capacity(items.len());
     let mut left_out = false;
     for result in results {
         match result {

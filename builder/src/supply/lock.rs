@@ -12,7 +12,7 @@ use graven_targets::{Arch, BootChain};
 use super::fetch::provide;
 use super::local::{self, Local};
 use super::repositories::{Answer, Repositories};
-use super::{Supplies, mirror, shown};
+use super::{Supplies, images, mirror, shown};
 use crate::assemble::tree;
 use crate::error::{Error, Result};
 use crate::inputs::{digest_of, matching};
@@ -129,10 +129,10 @@ pub fn number_all(recipe: &Path, locked: &mut Locked, spool: &Path, supplies: &S
 }
 
 /// A recipe for one target and profile.
-struct Reading {
+pub(super) struct Reading {
     /// `TARGET/PROFILE`.
-    whom: String,
-    recipe: Recipe,
+    pub(super) whom: String,
+    pub(super) recipe: Recipe,
     /// None where its local packages cannot be read.
     asked: Option<Asked>,
 }
@@ -158,12 +158,15 @@ pub fn obtain(
     // The other targets and profiles are not even read: they may lack what only they need.
     if let Some(recipe) = wanted.filter(|_| old.is_none() && !explicit)
         && !asks(&asked(recipe)?)
+        && !images::any(recipe)
     {
         return none(path);
     }
     let readings = readings(recipe, wanted)?;
     if old.is_none() && !explicit {
-        let needed = readings.iter().any(|reading| reading.asked.as_ref().is_none_or(asks));
+        let needs =
+            |reading: &Reading| reading.asked.as_ref().is_none_or(asks) || images::any(&reading.recipe);
+        let needed = readings.iter().any(needs);
         if *change == Change::Nothing && needed {
             let problem = "there is no lock: run `graven lock` and commit what it writes".to_owned();
             return Err(Error::Locked { path, problem });
@@ -201,12 +204,19 @@ fn for_this_run(
     supplies: &Supplies<'_>,
 ) -> Result<bool> {
     let asked = asked(recipe)?;
-    if !asks(&asked) || lock.sets.iter().any(|set| set.asked == asked) {
+    let known = !asks(&asked) || lock.sets.iter().any(|set| set.asked == asked);
+    let unlocked = images::unlocked(recipe, lock).is_some();
+    if known && !unlocked {
         return Ok(false);
     }
     if *change == Change::Nothing {
-        let problem = "--set asks for other packages than it has".to_owned();
+        let problem = "--set asks for other packages or images than it has".to_owned();
         return Err(Error::Locked { path: path.to_owned(), problem });
+    }
+    let images = images::missing(recipe, lock, supplies)?;
+    lock.images.extend(images);
+    if known {
+        return Ok(true);
     }
     let before = lock.clone();
     let mut repositories = Repositories::new(supplies, Some(&before));
@@ -290,10 +300,13 @@ fn renewed(
         _ => &[],
     };
     for name in moved {
-        let known = old.is_some_and(|lock| lock.packages.iter().any(|package| package.name == *name));
+        let known = old.is_some_and(|lock| {
+            lock.packages.iter().any(|package| package.name == *name)
+                || lock.images.iter().any(|image| image.name == *name)
+        });
         if !known {
             return Err(Error::Limit(format!(
-                "--update {name}: the lock of {} has no such package",
+                "--update {name}: the lock of {} has no such package or image",
                 shown(path)
             )));
         }
@@ -344,6 +357,15 @@ fn renewed(
     lock.repositories = all;
     lock.packages
         .sort_by(|a, b| (&a.name, &a.architecture, &a.version).cmp(&(&b.name, &b.architecture, &b.version)));
+    if *change == Change::Nothing
+        && let Some(problem) = readings.iter().find_map(|reading| {
+            let problem = images::unlocked(&reading.recipe, old?)?;
+            Some(format!("for {}: {problem}", reading.whom))
+        })
+    {
+        return Err(Error::Locked { path: Lock::path_for(path), problem });
+    }
+    lock.images = images::renewed(readings, old, change, supplies)?;
     lock.inputs = inputs(path, readings)?;
     for arch in readings.iter().map(|reading| reading.recipe.target.arch).collect::<BTreeSet<Arch>>() {
         if let Ok(bytes) = stage0::carried(arch) {
@@ -419,8 +441,10 @@ fn inputs(path: &Path, readings: &[Reading]) -> Result<Vec<LockedInput>> {
             files.extend(matching(std::slice::from_ref(&pattern)).unwrap_or_default());
         }
         files.extend(recipe.sources.iter().filter_map(|source| match &source.kind {
-            SourceKind::Tar { path, .. } => Some(path.path.clone()),
-            SourceKind::Dir { .. } => None,
+            SourceKind::Tar { path, .. } | SourceKind::OciArchive { path, .. } => Some(path.path.clone()),
+            // It names the rest by digest.
+            SourceKind::OciLayout { path, .. } => Some(path.path.join("index.json")),
+            SourceKind::Dir { .. } | SourceKind::Oci { .. } => None,
         }));
         files.extend(recipe.firmware.blobs.values().map(|blob| blob.path.clone()));
     }
@@ -450,7 +474,13 @@ fn write(path: &Path, lock: &Lock) -> Result<()> {
 /// Says what became of the lock.
 fn tell(path: &Path, old: Option<&Lock>, new: &Lock, say: &dyn Fn(&str)) {
     match old {
-        None => say(&format!("{}: written, {} packages", path.display(), new.packages.len())),
+        None => {
+            let images = match new.images.len() {
+                0 => String::new(),
+                images => format!(" and {images} images"),
+            };
+            say(&format!("{}: written, {} packages{images}", path.display(), new.packages.len()));
+        }
         Some(old) => {
             for difference in differences(old, new) {
                 say(&format!("{}: {difference}", path.display()));
@@ -509,6 +539,22 @@ fn differences(old: &Lock, new: &Lock) -> Vec<String> {
             (_, true) => format!("{name} {} is gone", was.join(", ")),
             _ => format!("{name} {} → {}", was.join(", "), is.join(", ")),
         });
+    }
+    for image in &new.images {
+        let name = format!("{} for {}", image.name, image.platform);
+        match old.image(&image.name, &image.platform) {
+            Some(was) if was == image => {}
+            Some(was) => {
+                lines.push(format!(
+                    "{name} sha256:{} → sha256:{}",
+                    was.manifest.sha256, image.manifest.sha256
+                ));
+            }
+            None => lines.push(format!("{name} is new")),
+        }
+    }
+    for was in old.images.iter().filter(|was| new.image(&was.name, &was.platform).is_none()) {
+        lines.push(format!("{} for {} is gone", was.name, was.platform));
     }
     if lines.is_empty() {
         lines.push("it is written another way".to_owned());

@@ -1,9 +1,10 @@
-//! Supply: what a recipe asks of repositories is resolved, written down in the lock, and fetched into the store.
+//! Supply: what a recipe asks of repositories and registries is resolved, written down in the lock, and fetched into the store.
 //!
 //! [`lock::obtain`] comes before the plan, [`fetch::provide`] hands it the files. Everything that depends on the machine —
 //! its mirror, its keyring, its clock, its network — is in [`Supplies`], which the command line fills.
 
 pub mod fetch;
+pub mod images;
 mod local;
 pub mod lock;
 mod mirror;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use graven_sources::debian::AptSource;
 use graven_sources::network::{Network, Watch};
+use graven_sources::oci::Credentials;
 use graven_sources::store::Store;
 
 use crate::error::{Error, Result};
@@ -25,6 +27,8 @@ pub struct Supplies<'a> {
     pub network: Option<Network>,
     /// Where Debian's packages come from here, and whose signature is on them.
     pub host: Host,
+    /// Who asks registries.
+    pub credentials: Credentials,
     /// Seconds since 1970, for the expiry of indexes and keys; no image depends on it.
     pub now: i64,
     /// Who sees downloads.

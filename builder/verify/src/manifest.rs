@@ -380,11 +380,11 @@ pub enum Standing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// `deb`, `tar`, `dir`, `file`, `volume`, `stub`, `firmware`, `u-boot`, `recipe`.
+    /// `deb`, `tar`, `oci`, `dir`, `file`, `volume`, `stub`, `firmware`, `u-boot`, `recipe`.
     pub kind: String,
     /// File name, or the recipe's words for it; never an absolute path.
     pub name: String,
-    /// SHA-256 of the file; a folder has none, each of its files is in `files.json`.
+    /// SHA-256 of the file, of a container image that of its manifest; a folder has none, each of its files is in `files.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }

@@ -3,8 +3,8 @@
 use super::rules;
 use crate::fields::Fields;
 use crate::paths::LocalPath;
-use crate::place::Place;
-use crate::recipe::{Content, FileEntry, Owner, Packages, Repository, Source, SourceKind};
+use crate::place::{At, Place};
+use crate::recipe::{Content, FileEntry, ImageChoice, Owner, Packages, Repository, Source, SourceKind};
 use crate::value::{Kind, Value};
 use crate::words::Metadata;
 use std::collections::BTreeMap;
@@ -72,48 +72,75 @@ fn repository(mut fields: Fields<'_>) -> Option<Repository> {
     })
 }
 
+/// What a source can be; each is only one.
+const SOURCES: [&str; 5] = ["tar", "dir", "oci", "oci-layout", "oci-archive"];
+
 pub(crate) fn source(mut fields: Fields<'_>) -> Option<Source> {
     let place = fields.place().clone();
     let tar = fields.local_path("tar");
     let dir = fields.local_path("dir");
+    let oci = fields.text_like("oci", |text| rules::image(text).map(|_| ()));
+    let layout = fields.local_path("oci-layout");
+    let archive = fields.local_path("oci-archive");
     let sha256 = fields.text_like("sha256", |text| match rules::hex(text) {
         Ok(bytes) if bytes.len() == 32 => Ok(()),
         _ => Err("64 hexadecimal digits, as sha256sum prints them".to_owned()),
     });
+    let name = fields.text_like("ref", rules::layout_name);
+    let digest = fields.text_like("digest", |text| rules::image_digest(text).map(|_| ()));
+    let plain_http = fields.boolean("plain-http");
     let at = fields.text_like("at", rules::image_path);
     let metadata = fields.word::<Metadata>("metadata").map(|word| word.value);
 
-    let kind = match (tar, dir) {
-        (Some(path), None) => {
-            let digest = sha256.and_then(|text| {
-                let bytes = <[u8; 32]>::try_from(rules::hex(&text).ok()?).ok()?;
-                Some(crate::At { value: bytes, place: text.place })
-            });
-            Some(SourceKind::Tar { path, sha256: digest })
-        }
-        (None, Some(path)) => {
-            if let Some(sha256) = sha256 {
-                fields.report(&sha256.place, "`sha256` is for archives; a folder has none");
-            }
-            Some(SourceKind::Dir { path })
-        }
-        (Some(_), Some(dir)) => {
-            fields.report(&dir.place, "a source is either `tar` or `dir`; write [[source]] once for each");
-            None
-        }
-        (None, None) => {
-            if !fields.has("tar") && !fields.has("dir") {
-                fields.report(&place, "this source has neither `tar` nor `dir`");
-            }
-            None
-        }
-    };
+    let chosen: Vec<&str> = SOURCES.into_iter().filter(|key| fields.has(key)).collect();
+    match chosen[..] {
+        [_] => {}
+        [] => fields.report(&place, format!("this source is none of these: {}", SOURCES.join(", "))),
+        _ => fields.report(
+            &place,
+            format!("a source is only one of these: {}; write [[source]] once for each", chosen.join(", ")),
+        ),
+    }
+    let is_one_of = |keys: &[&str]| chosen.iter().all(|key| keys.contains(key));
+    if let Some(sha256) = sha256.as_ref().filter(|_| !is_one_of(&["tar", "oci-archive"])) {
+        let help = "an image of a registry is pinned by name@sha256:…, one of a layout by digest";
+        fields.report_with_help(&sha256.place, "`sha256` is for archives", help);
+    }
+    for word in name.iter().chain(&digest).filter(|_| !is_one_of(&["oci-layout", "oci-archive"])) {
+        fields.report(&word.place, "`ref` and `digest` say which image of an `oci-layout` or `oci-archive`");
+    }
+    if let (Some(_), Some(digest)) = (&name, &digest) {
+        fields.report(&digest.place, "`ref` and `digest` both say which image; leave one out");
+    }
+    if plain_http.is_some() && !is_one_of(&["oci"]) {
+        fields.report(&place, "`plain-http` is for images of a registry");
+    }
     fields.finish();
 
-    let kind = kind?;
+    let [_] = chosen[..] else { return None };
+    let sha256 = sha256.and_then(|text| {
+        let bytes = <[u8; 32]>::try_from(rules::hex(&text).ok()?).ok()?;
+        Some(At { value: bytes, place: text.place })
+    });
+    let image = match (name, digest) {
+        (Some(name), _) => ImageChoice::Named(name.value),
+        (None, Some(digest)) => ImageChoice::Digest(rules::image_digest(&digest).ok()?),
+        (None, None) => ImageChoice::Only,
+    };
+    let kind = match (tar, dir, oci, layout, archive) {
+        (Some(path), ..) => SourceKind::Tar { path, sha256 },
+        (_, Some(path), ..) => SourceKind::Dir { path },
+        (_, _, Some(text), ..) => {
+            let image = At { value: rules::image(&text).ok()?, place: text.place };
+            SourceKind::Oci { image, plain_http }
+        }
+        (_, _, _, Some(path), _) => SourceKind::OciLayout { path, image },
+        (_, _, _, _, Some(path)) => SourceKind::OciArchive { path, sha256, image },
+        _ => return None,
+    };
     let default = match kind {
-        SourceKind::Tar { .. } => Metadata::Keep,
         SourceKind::Dir { .. } => Metadata::Normalised,
+        _ => Metadata::Keep,
     };
     let at = at.map_or_else(|| "/".to_owned(), |at| at.value);
     Some(Source { place, kind, at, metadata: metadata.unwrap_or(default) })

@@ -1,6 +1,6 @@
 //! What single texts must look like. Each rule answers with what would be right.
 
-use crate::recipe::{PackageRequest, Version};
+use crate::recipe::{ImageReference, PackageRequest, Version};
 use toml::value::{Datetime, Offset};
 
 /// The kernel's `PATH_MAX` less NUL.
@@ -168,6 +168,102 @@ pub(crate) fn repository_word(text: &str) -> Result<(), String> {
     match !text.is_empty() && text.len() <= 100 && text.bytes().all(plain) {
         true => Ok(()),
         false => Err("letters, digits, + - . _".to_owned()),
+    }
+}
+
+/// `registry/repository[:tag][@sha256:…]` (OCI distribution specification 1.1, "Pulling manifests").
+pub(crate) fn image(text: &str) -> Result<ImageReference, String> {
+    let expected = || IMAGE.to_owned();
+    if text.contains("://") {
+        return Err(format!("{IMAGE}, without a scheme before it"));
+    }
+    let (rest, digest) = match text.split_once('@') {
+        Some((rest, digest)) => (rest, Some(image_digest(digest)?)),
+        None => (text, None),
+    };
+    let (registry, rest) = rest.split_once('/').ok_or_else(expected)?;
+    if !registry.contains(['.', ':']) && registry != "localhost" {
+        return Err(format!(
+            "{IMAGE}; images of Docker's hub are docker.io/library/NAME or docker.io/USER/NAME"
+        ));
+    }
+    let (repository, tag) = match rest.split_once(':') {
+        Some((repository, tag)) => (repository, Some(tag)),
+        None => (rest, None),
+    };
+    if registry == "docker.io" && !repository.contains('/') {
+        return Err(format!("docker.io/library/{repository}, as Docker's hub calls it"));
+    }
+    if !is_registry(registry) || !is_image_name(repository) || !tag.is_none_or(is_tag) {
+        return Err(expected());
+    }
+    if tag.is_none() && digest.is_none() {
+        return Err(format!("a tag or a digest, such as {registry}/{repository}:1.0"));
+    }
+    Ok(ImageReference {
+        text: text.to_owned(),
+        registry: registry.to_owned(),
+        repository: repository.to_owned(),
+        tag: tag.map(str::to_owned),
+        digest,
+    })
+}
+
+const IMAGE: &str = "an image with its registry, such as `registry.example/ns/name:1.0` or \
+                     `registry.example/ns/name@sha256:…`";
+
+/// `sha256:` and 64 digits.
+pub(crate) fn image_digest(text: &str) -> Result<[u8; 32], String> {
+    let digits =
+        text.strip_prefix("sha256:").filter(|digits| !digits.bytes().any(|b| b.is_ascii_uppercase()));
+    let bytes = digits.and_then(|digits| <[u8; 32]>::try_from(hex(digits).ok()?).ok());
+    bytes.ok_or_else(|| "a digest is sha256: and 64 hexadecimal digits in lower case".to_owned())
+}
+
+fn is_registry(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => {
+            if address.parse::<std::net::Ipv6Addr>().is_err() || !(port.is_empty() || port.starts_with(':')) {
+                return false;
+            }
+            ("ipv6", port.strip_prefix(':'))
+        }
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let number = |port: &str| {
+        port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    host.len() <= 253 && host.split('.').all(label) && port.is_none_or(number)
+}
+
+fn is_image_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let part = |part: &str| {
+        let ends = part.bytes().next().is_some_and(plain) && part.bytes().next_back().is_some_and(plain);
+        let dots = part.contains("..") || part.contains("___") || part.contains("._") || part.contains("_.");
+        ends && !dots && part.bytes().all(|b| plain(b) || b"._-".contains(&b))
+    };
+    text.len() <= 255 && text.split('/').all(part)
+}
+
+fn is_tag(text: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    text.len() <= 128
+        && text.bytes().next().is_some_and(word)
+        && text.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+}
+
+/// The name of an image in a layout: what `org.opencontainers.image.ref.name` may hold.
+pub(crate) fn layout_name(text: &str) -> Result<(), String> {
+    match !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err("the name that the image has in the layout's index.json".to_owned()),
     }
 }
 
