@@ -25,6 +25,7 @@ pub mod run;
 pub mod scripts;
 pub mod seal;
 pub mod signers;
+mod sources;
 pub mod stage0;
 mod state;
 pub mod supply;

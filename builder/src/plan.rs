@@ -6,22 +6,19 @@ use std::sync::Arc;
 use graven_boot::uki::stub_version;
 use graven_finish::{Ids, Person};
 use graven_image::tree::{Content, Inode, Kind, Metadata, TreePath};
-use graven_recipe::{
-    At, Content as FileContent, FileEntry, ImageChoice, Loaded, Recipe, Source, SourceKind, Stub,
-};
-use graven_sources::{Layer, Limits, Sha256, Spool, deb, dir, oci, tar};
+use graven_recipe::{Content as FileContent, FileEntry, Loaded, Recipe, Stub};
+use graven_sources::{Layer, Limits, Spool, deb, oci};
 use graven_targets::{Arch, Blob, BootChain};
 use graven_verify::manifest::Input;
-use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::inputs::{file_input, file_name, matching, package_input, read_fetched, read_one, read_packages};
 use crate::kernel::KernelFiles;
 use crate::people;
 use crate::policy;
+use crate::sources::{self, Read};
 use crate::state;
 use crate::supply::fetch::Provided;
-use crate::supply::images::platform;
 use crate::volume::{self, Volume};
 
 /// All that an image is a function of, but the keys.
@@ -115,7 +112,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
 
     let provided = circumstances.provided;
     let ((packages, archives), (kernel, stub)) = rayon::join(
-        || rayon::join(|| packages(&recipe, provided, &spool), || archives(&recipe, provided, &spool)),
+        || rayon::join(|| packages(&recipe, provided, &spool), || sources::read(&recipe, provided, &spool)),
         || rayon::join(|| KernelFiles::read(&recipe, provided, &spool), || stub(&recipe, provided, &spool)),
     );
     let (packages, archives, kernel) = (packages?, archives?, kernel?);
@@ -196,7 +193,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
 pub(crate) fn root_parts(recipe: &Recipe, provided: &Provided, ids: &Ids, spool: &Path) -> Result<Parts> {
     let spool = Spool::new(spool).map_err(|error| Error::io(spool, error))?;
     let packages = packages(recipe, provided, &spool)?;
-    let archives = archives(recipe, provided, &spool)?;
+    let archives = sources::read(recipe, provided, &spool)?;
     let source_date = provided.source_date.unwrap_or_default();
     parts(recipe, packages, archives, source_date, ids).map(|(parts, _)| parts)
 }
@@ -204,7 +201,7 @@ pub(crate) fn root_parts(recipe: &Recipe, provided: &Provided, ids: &Ids, spool:
 fn parts(
     recipe: &Recipe,
     packages: Vec<deb::Package>,
-    archives: Vec<Option<Archive>>,
+    archives: Vec<Option<Read>>,
     source_date: i64,
     ids: &Ids,
 ) -> Result<(Parts, Vec<Input>)> {
@@ -218,9 +215,9 @@ fn parts(
         ids: ids.clone(),
     };
     for (source, archive) in recipe.sources.iter().zip(archives) {
-        let Archive { layer, input, facts } = match archive {
+        let Read { layer, input, facts } = match archive {
             Some(read) => read,
-            None => folder(source, source_date)?,
+            None => sources::folder(source, source_date)?,
         };
         parts.images.extend(facts.map(|facts| (input.name.clone(), facts)));
         parts.layers.push(layer.below(&TreePath::parse(source.at.as_bytes())?)?);
@@ -273,89 +270,6 @@ fn packages(recipe: &Recipe, provided: &Provided, spool: &Spool) -> Result<Vec<d
         read.push(local);
     }
     Ok(read)
-}
-
-/// A source, read.
-struct Archive {
-    layer: Layer,
-    input: Input,
-    /// What it says of itself, where it is a container image.
-    facts: Option<oci::Facts>,
-}
-
-/// Archives and images side by side; `None` stands for a folder, which is read once `source-date` is known.
-fn archives(recipe: &Recipe, provided: &Provided, spool: &Spool) -> Result<Vec<Option<Archive>>> {
-    recipe.sources.par_iter().map(|source| archive(recipe, source, provided, spool)).collect()
-}
-
-fn archive(recipe: &Recipe, source: &Source, provided: &Provided, spool: &Spool) -> Result<Option<Archive>> {
-    let limits = Limits::default();
-    let digest = |bytes: &Option<At<[u8; 32]>>| bytes.as_ref().map(|digest| Sha256::from(digest.value));
-    match &source.kind {
-        SourceKind::Dir { .. } => Ok(None),
-        SourceKind::Tar { path, sha256 } => {
-            let name = file_name(&path.path);
-            let origin = Some(Arc::from(name.as_str()));
-            let layer = tar::read(&path.path, origin, digest(sha256).as_ref(), spool, &limits)?;
-            let sha256 = layer.sha256.map(|digest| digest.to_string());
-            Ok(Some(Archive { layer, input: Input { kind: "tar".into(), name, sha256 }, facts: None }))
-        }
-        SourceKind::Oci { image, .. } => {
-            let fetched = provided.images.iter().find(|fetched| fetched.name == image.text);
-            let fetched = fetched.ok_or_else(|| {
-                Error::Limit(format!("{}: it was not fetched; run `graven lock`", image.text))
-            })?;
-            let (name, blobs) = (&fetched.name, &fetched.blobs);
-            let platform = platform(recipe);
-            let read = oci::read(name, blobs, &fetched.manifest, None, &platform, spool, &limits)?;
-            Ok(Some(image_of(name.clone(), read)))
-        }
-        SourceKind::OciLayout { path, image } => {
-            of_layout(recipe, &oci::Layout::folder(&path.path)?, &path.path, image, spool).map(Some)
-        }
-        SourceKind::OciArchive { path, sha256, image } => {
-            let layout = oci::Layout::archive(&path.path, digest(sha256).as_ref(), spool, &limits)?;
-            of_layout(recipe, &layout, &path.path, image, spool).map(Some)
-        }
-    }
-}
-
-fn of_layout(
-    recipe: &Recipe,
-    layout: &oci::Layout,
-    path: &Path,
-    image: &ImageChoice,
-    spool: &Spool,
-) -> Result<Archive> {
-    let (name, which) = match image {
-        ImageChoice::Only => (file_name(path), oci::Which::Only),
-        ImageChoice::Named(name) => (format!("{}:{name}", file_name(path)), oci::Which::Named(name.clone())),
-        ImageChoice::Digest(digest) => {
-            let digest = Sha256::from(*digest);
-            (format!("{}@sha256:{digest}", file_name(path)), oci::Which::Digest(digest))
-        }
-    };
-    let (top, said) = layout.find(&which)?;
-    let limits = Limits::default();
-    let read = oci::read(&name, layout, &top, said.as_deref(), &platform(recipe), spool, &limits)?;
-    Ok(image_of(name, read))
-}
-
-fn image_of(name: String, read: oci::Image) -> Archive {
-    let sha256 = Some(read.facts.manifest.to_string());
-    let input = Input { kind: "oci".into(), name, sha256 };
-    Archive { layer: read.layer, input, facts: Some(read.facts) }
-}
-
-fn folder(source: &Source, source_date: i64) -> Result<Archive> {
-    let SourceKind::Dir { path } = &source.kind else { unreachable!("all others have been read") };
-    let name = file_name(&path.path);
-    let metadata = match source.metadata {
-        graven_recipe::Metadata::Normalised => dir::Attributes::Normalised { mtime: source_date },
-        graven_recipe::Metadata::Keep => dir::Attributes::Kept,
-    };
-    let layer = dir::scan(&path.path, metadata, Some(Arc::from(name.as_str())))?;
-    Ok(Archive { layer, input: Input { kind: "dir".into(), name, sha256: None }, facts: None })
 }
 
 /// A single file of `[files]`.

@@ -220,7 +220,8 @@ mod tests {
         let both = challenges(r#"Negotiate, BASIC Realm = "a \"b\"" , charset=UTF-8, bearer realm=x"#);
         let schemes: Vec<&str> = both.iter().map(|one| one.scheme.as_str()).collect();
         assert_eq!(schemes, ["negotiate", "basic", "bearer"]);
-        assert_eq!(both[1].parameters, parameters(&[("realm", "a \"b\""), ("charset", "UTF-8")]));
+        let basic = both.into_iter().nth(1).unwrap();
+        assert_eq!(basic.parameters, parameters(&[("realm", "a \"b\""), ("charset", "UTF-8")]));
         for odd in ["", ",,,", "=", "=\"", "Basic realm=\"", "\u{e9}=", "Basic realm=\"\\"] {
             challenges(odd);
         }

@@ -141,6 +141,9 @@ fn no_blob_is_taken_for_another() {
     }
 }
 
+/// What is done to a manifest and a configuration.
+type Change = dyn Fn(&mut Maker, &mut Value, &mut Value);
+
 /// An image whose manifest or configuration was changed, digests and all.
 fn remade(change: impl Fn(&mut Maker, &mut Value, &mut Value)) -> String {
     let mut maker = Maker::default();
@@ -180,7 +183,7 @@ fn documents_that_lie_or_are_not_understood_are_refused() {
         "it is with gzip, the manifest says not compressed"
     );
 
-    let cases: [(&dyn Fn(&mut Maker, &mut Value, &mut Value), &str); 11] = [
+    let cases: [(&Change, &str); 11] = [
         (
             &|_, _, config| config["rootfs"]["diff_ids"] = json!([format!("sha256:{}", "0".repeat(64))]),
             "unpacked its SHA-256 is",
@@ -203,13 +206,13 @@ fn documents_that_lie_or_are_not_understood_are_refused() {
         ),
         (
             &|_, manifest, _| {
-                manifest["layers"][0]["digest"] = json!(format!("sha256:../../{}", "0".repeat(58)))
+                manifest["layers"][0]["digest"] = json!(format!("sha256:../../{}", "0".repeat(58)));
             },
             "is no digest that is taken",
         ),
         (
             &|maker, manifest, _| {
-                manifest["config"] = maker.blob("application/vnd.example.chart+json", b"{}".to_vec())
+                manifest["config"] = maker.blob("application/vnd.example.chart+json", b"{}".to_vec());
             },
             "an artefact whose configuration is of type `application/vnd.example.chart+json` is not supported",
         ),

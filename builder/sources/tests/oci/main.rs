@@ -7,6 +7,7 @@ mod archives;
 mod documents;
 mod layers;
 mod maker;
+mod model;
 mod registry;
 #[path = "../repositories/server.rs"]
 mod server;

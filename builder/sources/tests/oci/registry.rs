@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use graven_sources::network::{Access, Network, NetworkProblem, Patience, Unwatched};
 use graven_sources::oci::{Blob, Credentials, Error, Platform, Registry, Scheme, Version, choose};
 use graven_sources::store::Store;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::maker::{Directory, File, INDEX, Maker, sha256};
 use super::server::{Answer, Server};
@@ -55,7 +55,7 @@ impl Bench {
             Answer::With("Content-Type: application/vnd.oci.image.index.v1+json", index),
         );
         for (digest, bytes) in &maker.blobs {
-            let is_manifest = image["digest"] == Value::from(format!("sha256:{digest}"));
+            let is_manifest = image["digest"] == format!("sha256:{digest}");
             let kind = if is_manifest { "manifests" } else { "blobs" };
             self.put(&format!("{kind}/sha256:{digest}"), Answer::Bytes(bytes.clone()));
         }
@@ -208,7 +208,7 @@ fn basic_credentials_are_shown_when_asked_for_and_to_nobody_else() {
     let blob = format!("blobs/sha256:{}", sha256(bytes));
     let away = Answer::Redirect(format!("{}/there", elsewhere.url()));
     let challenge = "Basic realm=\"registry\"".to_owned();
-    bench.put(&blob, Answer::Guarded(BASIC, challenge.clone(), Box::new(away)));
+    bench.put(&blob, Answer::Guarded(BASIC, challenge, Box::new(away)));
     elsewhere.put("/there", Answer::Bytes(bytes.to_vec()));
 
     let nobody = bench.fetch(bytes).unwrap_err().to_string();
