@@ -245,7 +245,7 @@ fn images_of_a_registry_a_layout_and_an_archive_are_unpacked_as_umoci_does_it() 
     drop(registry);
     let bench =
         Bench { folder, registry: Registry { process: Command::new("true").spawn().unwrap(), address } };
-    let (out, keys, store) = (bench.path("out"), image::keys(), bench.path("store"));
+    let (out, keys, store) = (bench.path("built"), image::keys(), bench.path("store"));
     let words = ["--target", "qemu-x86_64", "--locked", "--offline", "--store", store.to_str().unwrap()];
     let places = ["--out", out.to_str().unwrap(), "--keys", keys.to_str().unwrap()];
     bench.graven("build", &[words.as_slice(), &places].concat(), GOOD);
