@@ -28,15 +28,23 @@ struct Registry {
 }
 
 impl Registry {
-    /// Serves what lies in `folder`; `who` are the lines of its configuration that say who may ask.
-    fn start(folder: &Path, who: &str) -> Self {
+    /// Serves what lies in `folder`; `more` are further lines of its configuration. Where a certificate lies there, too, with
+    /// that.
+    fn start(folder: &Path, more: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
         let configuration = folder.join(format!("{port}.yml"));
         let storage = folder.join("storage");
+        let certificate = folder.join("registry.crt");
+        let tls = match certificate.exists() {
+            true => {
+                format!(", tls: {{certificate: {certificate:?}, key: {:?}}}", folder.join("registry.key"))
+            }
+            false => String::new(),
+        };
         let text = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage:\n  filesystem: {{rootdirectory: {storage:?}}}\n  delete: {{enabled: true}}\n\
-             http: {{addr: \"{address}\", secret: none}}\n{who}"
+             http: {{addr: \"{address}\", secret: none{tls}}}\n{more}"
         );
         fs::write(&configuration, text).unwrap();
         let mut process = Command::new("docker-registry")
@@ -144,7 +152,8 @@ impl Bench {
         {
             command.env_remove(variable);
         }
-        command.env("XDG_CACHE_HOME", self.path("cache")).current_dir(self.folder.path());
+        command.env("XDG_CACHE_HOME", self.path("cache")).env("SSL_CERT_FILE", self.path("registry.crt"));
+        command.current_dir(self.folder.path());
         command.arg(verb).arg(self.path("recipe")).args(arguments);
         let output: Output = command.output().unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
@@ -293,6 +302,85 @@ fn a_tag_that_moves_is_followed_when_asked_for() {
     assert_ne!(bench.lock(), lock);
     let said = bench.graven("lock", &["--update", "somebody/else:1"], USAGE);
     assert!(said.contains("has no such package or image"), "{said}");
+}
+
+/// A web server that is no registry: `python3 -m http.server`.
+struct Elsewhere {
+    process: Child,
+    address: String,
+}
+
+impl Elsewhere {
+    fn start(folder: &Path) -> Self {
+        let mut process = Command::new("python3")
+            .args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory"])
+            .arg(folder)
+            .arg("0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+        let address = format!("127.0.0.1:{port}");
+        Self { process, address }
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn blobs_that_lie_elsewhere_are_followed_there_but_not_from_https_to_http() {
+    let bench = Bench::new();
+    let elsewhere = Elsewhere::start(&bench.path("storage"));
+    // Blobs are not sent but redirected to, as registries with an object store do it.
+    let away = format!(
+        "middleware:\n  storage:\n    - name: redirect\n      options: {{baseurl: \"http://{}/\"}}\n",
+        elsewhere.address
+    );
+    let plain = Registry::start(bench.folder.path(), &away);
+    let of = |registry: &Registry| bench.of_registry().replace(&bench.registry.address, &registry.address);
+    bench.recipe(&of(&plain));
+    bench.graven("lock", &[], GOOD);
+    assert!(bench.fetch("store", GOOD).contains("2 images are in"));
+
+    content(
+        "openssl",
+        [
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "30",
+            "-subj",
+            "/CN=registry",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+            bench.path("registry.key").to_str().unwrap(),
+            "-out",
+            bench.path("registry.crt").to_str().unwrap(),
+        ],
+    );
+    let sound = Registry::start(bench.folder.path(), "");
+    bench.recipe(&format!("{}plain-http = false\n", of(&sound)));
+    bench.graven("lock", &["--store", bench.path("by-https").to_str().unwrap()], GOOD);
+    bench.recipe(&of(&sound));
+    bench.graven("lock", &["--update", "--store", bench.path("by-http").to_str().unwrap()], ENVIRONMENT);
+    let open = Registry::start(bench.folder.path(), &away);
+    bench.recipe(&format!("{}plain-http = false\n", of(&open)));
+    let said = bench.graven("lock", &["--store", bench.path("refused").to_str().unwrap()], ENVIRONMENT);
+    assert!(said.contains(&format!("it redirects from https to http://{}/", elsewhere.address)), "{said}");
 }
 
 /// Where the registry keeps a blob that the lock names.
