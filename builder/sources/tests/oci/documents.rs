@@ -4,6 +4,7 @@ use std::path::Path;
 
 use graven_sources::Limits;
 use graven_sources::oci::{Error, Which};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::maker::{CONFIG, Directory, File, INDEX, MANIFEST, Maker, listed, read_layout, without_digests};
@@ -274,4 +275,33 @@ fn a_folder_that_is_no_layout_says_so() {
     std::fs::write(folder.path().join("index.json"), "[").unwrap();
     assert!(read(folder.path()).to_string().contains("`index.json`: it is no index or a manifest"));
     assert!(read(&folder.path().join("none")).is_environment());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// A manifest or a configuration with other bytes at one place, and every digest right again: read or refused, nothing
+    /// else, and never as an image with other files.
+    #[test]
+    fn changed_documents_are_refused_or_mean_the_same(
+        at in any::<prop::sample::Index>(), bytes in prop::collection::vec(any::<u8>(), 0..4), of_config in any::<bool>()
+    ) {
+        let mut maker = Maker::default();
+        let (layer, diff_id) = one_layer(&mut maker, "hi", "gzip");
+        let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_id]}});
+        let changed = |document: &Value, really: bool| {
+            let mut text = document.to_string().into_bytes();
+            let from = at.index(text.len());
+            if really {
+                text.splice(from..(from + 1).min(text.len()), bytes.iter().copied());
+            }
+            text
+        };
+        let config = maker.blob(CONFIG, changed(&config, of_config));
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+        let image = maker.blob(MANIFEST, changed(&manifest, !of_config));
+        if let Ok(lines) = read(&maker, &[image], &Which::Only) {
+            prop_assert_eq!(lines, ["/etc/ 755", "/etc/motd: hi"]);
+        }
+    }
 }
