@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use graven_boot::enrol::{self, EfiTime, Entry, Variable};
-use graven_boot::keys::{self, KeysError, Options, ROLES};
+use graven_boot::keys::{self, KeysError, Options, Role};
 use graven_boot::pkcs7::SignedData;
 use graven_boot::x509::{Certificate, DEVELOPMENT_MARK};
 use oracle::{keys, run, text};
@@ -118,7 +118,7 @@ fn a_signature_list_gives_back_its_certificate_and_owner() {
 
 #[test]
 fn openssl_finds_keys_and_certificates_in_order() {
-    for role in ROLES {
+    for role in Role::ALL {
         let (key, crt) = (keys().text(&format!("{role}.key")), keys().text(&format!("{role}.crt")));
         run("openssl", &["rsa", "-in", &key, "-check", "-noout"]);
         let mode = fs::metadata(&key).unwrap().permissions().mode() & 0o777;
@@ -135,7 +135,7 @@ fn openssl_finds_keys_and_certificates_in_order() {
         assert!(shown.contains("notAfter=Dec 31 23:59:59 9999 GMT"), "{shown}");
         assert!(shown.contains("CA:TRUE"), "{shown}");
 
-        let certificate = &keys().certificates(role)[0];
+        let certificate = &keys().certificates(role.name())[0];
         let fingerprint = run("openssl", &["x509", "-in", &crt, "-noout", "-fingerprint", "-sha256"]);
         let fingerprint = String::from_utf8(fingerprint).unwrap().replace(':', "").to_lowercase();
         assert!(fingerprint.contains(&certificate.fingerprint().to_string()));

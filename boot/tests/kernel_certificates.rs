@@ -70,7 +70,7 @@ fn refusals(kernel: &Kernel, signer: &Certificate) -> Vec<String> {
         modules: Compression::None,
         lsm: None,
         policy: None,
-        signers: Some(Signers { policy: signer.clone(), root_hash: signer.clone() }),
+        signers: Some(Signers { policy: signer.clone(), root_hash: signer.clone(), issuers: None }),
     };
     let about_trust = ["signer-not-in-kernel", "no-reachable-policy-keyring"];
     let refusals = assess(kernel, &demands).into_iter().filter(|one| about_trust.contains(&one.name));

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use graven_boot::keys::{KeysError, Kind, Options, Role, create};
 use graven_boot::pkcs7::{self, Pkcs7Error, SignedData};
 use graven_boot::sign::{
     self, Algorithm, Answer, DetachedSigner, FileSigner, ProgramProblem, ProgramSigner, Purpose, Request,
@@ -291,13 +292,57 @@ fn an_elliptic_curve_key_signs_from_outside() {
         let answer = text(&signer.answer_path(&request));
         run("openssl", &["dgst", digest, "-sign", &key, "-out", &answer, &at("message")]);
 
+        let sec1 = at("sec1");
+        run("openssl", &["ec", "-in", &key, "-out", &sec1]);
+        let at_hand = |key: &str| FileSigner::load(Path::new(key), Path::new(&crt)).unwrap();
+        let signed_by = |signer: &dyn Signer| signed(pkcs7::sign_policy(POLICY, signer).unwrap());
+        let ours = signed_by(&at_hand(&key));
+        assert_eq!(ours, signed_by(&at_hand(&sec1)), "the same key and text give the same bytes");
+        for p7b in [signed_by(&signer), ours] {
+            assert_eq!(pkcs7::verify_policy(&p7b, &trusted).unwrap().content, POLICY);
+            fs::write(at("p7b"), &p7b).unwrap();
+            let file = at("p7b");
+            let mut verify = vec!["cms", "-verify", "-binary", "-inform", "der", "-noverify"];
+            verify.extend(["-in", &file, "-certfile", &crt]);
+            assert_eq!(run("openssl", &verify), POLICY);
+        }
+    }
+}
+
+#[test]
+fn new_keys_of_every_kind_are_openssls_too_and_verify_what_they_sign() {
+    for (kind, words) in
+        [(Kind::Rsa(3072), "Private-Key: (3072 bit"), (Kind::EcdsaP256, "P-256"), (Kind::EcdsaP384, "P-384")]
+    {
+        let work = tempfile::tempdir().unwrap();
+        let options = Options { kinds: [(Role::Policy, kind)].into(), ..Options::release("kinds") };
+        let place = work.path().join("keys");
+        create(&place, &options).unwrap();
+        let (key, crt) = (place.join("policy.key"), place.join("policy.crt"));
+        let shown = run("openssl", &["pkey", "-in", &text(&key), "-text", "-noout"]);
+        assert!(String::from_utf8_lossy(&shown).contains(words), "{kind}");
+        run("openssl", &["verify", "-x509_strict", "-check_ss_sig", "-CAfile", &text(&crt), &text(&crt)]);
+        let signer = FileSigner::load(&key, &crt).unwrap();
         let p7b = signed(pkcs7::sign_policy(POLICY, &signer).unwrap());
+        let trusted = [signer.certificate().clone()];
         assert_eq!(pkcs7::verify_policy(&p7b, &trusted).unwrap().content, POLICY);
-        fs::write(at("p7b"), &p7b).unwrap();
-        let file = at("p7b");
-        let mut verify = vec!["cms", "-verify", "-binary", "-inform", "der", "-noverify"];
-        verify.extend(["-in", &file, "-certfile", &crt]);
-        assert_eq!(run("openssl", &verify), POLICY);
+    }
+}
+
+#[test]
+fn a_kind_of_key_that_a_verifier_does_not_take_is_not_made() {
+    for (role, kind, who) in [
+        (Role::Db, Kind::EcdsaP256, "UEFI firmware"),
+        (Role::Pk, Kind::EcdsaP384, "UEFI firmware"),
+        (Role::Kek, Kind::MlDsa65, "UEFI firmware"),
+        (Role::Fit, Kind::EcdsaP256, "U-Boot"),
+    ] {
+        let work = tempfile::tempdir().unwrap();
+        let place = work.path().join("keys");
+        let options = Options { kinds: [(role, kind)].into(), ..Options::release("kinds") };
+        let error = create(&place, &options).unwrap_err();
+        assert!(matches!(error, KeysError::Unfit { .. }) && error.to_string().contains(who), "{error}");
+        assert!(!place.exists());
     }
 }
 

@@ -153,6 +153,8 @@ impl KernelFiles {
             signers: signers.map(|signers| kernel::Signers {
                 policy: signers.policy.certificate().clone(),
                 root_hash: signers.root.certificate().clone(),
+                // One signer for both.
+                issuers: signers.policy.issuers().map(<[_]>::to_vec),
             }),
         };
         let reasons =

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use graven_boot::sign::{
-    DetachedSigner, FileSigner, ProgramSigner, SignError, Signer, TokenSigner, TokenUri,
+    ChainedSigner, DetachedSigner, FileSigner, ProgramSigner, SignError, Signer, TokenSigner, TokenUri,
 };
-use graven_boot::x509::Certificate;
+use graven_boot::x509::{Certificate, intermediates};
 use graven_targets::BootChain;
 
 use crate::terminal;
@@ -86,13 +86,18 @@ impl Signers {
     /// Whether any of them signs with a development key.
     #[must_use]
     pub fn any_development(&self) -> bool {
-        self.all().iter().any(|signer| signer.certificate().is_development())
+        self.certificates().any(Certificate::is_development)
     }
 
     /// Whether any of them signs with a release key.
     #[must_use]
     pub fn any_release(&self) -> bool {
-        self.all().iter().any(|signer| !signer.certificate().is_development())
+        self.certificates().any(|certificate| !certificate.is_development())
+    }
+
+    /// The certificates whose keys sign: of boot artefact, policy and root hash.
+    pub fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.all().into_iter().map(|signer| signer.certificate())
     }
 
     fn all(&self) -> [&Arc<dyn Signer>; 3] {
@@ -100,7 +105,7 @@ impl Signers {
     }
 }
 
-/// The signer of one role from a folder of keys: `ROLE.crt`, with the private key beside it in `ROLE.key`; or with
+/// The signer of one role from a folder of keys: `ROLE.crt` (where an issuer of it is trusted, with the issuers behind it, in order), with the private key beside it in `ROLE.key`; or with
 /// `ROLE.signer`, whose one line says who signs (`exec:PROGRAM ARGUMENTS` or a `pkcs11:` URI); or with neither: then every
 /// signature is asked for, and looked for in `answers`.
 ///
@@ -113,19 +118,21 @@ pub fn signer(keys: &Path, role: &str, answers: Option<&Path>) -> Result<Arc<dyn
         return Err(SignersError::NoCertificate(certificate));
     }
     let stated = keys.join(format!("{role}.signer"));
-    match (key.exists(), stated.exists()) {
-        (true, true) => {
-            let problem = format!("{role}.key lies beside it: one of the two can sign, take the other away");
-            Err(SignersError::Signer { path: stated, problem })
-        }
-        (true, false) => Ok(Arc::new(FileSigner::load(&key, &certificate)?)),
-        (false, true) => stated_signer(&stated, read_certificate(&certificate)?),
-        // Without answers the folder of the certificate serves: it holds none, so that every request is pending.
-        (false, false) => {
-            let own = read_certificate(&certificate)?;
-            Ok(Arc::new(DetachedSigner::new(own, answers.unwrap_or(keys))))
-        }
+    if key.exists() && stated.exists() {
+        let problem = format!("{role}.key lies beside it: one of the two can sign, take the other away");
+        return Err(SignersError::Signer { path: stated, problem });
     }
+    let (own, issuers) = read_chain(&certificate)?;
+    let signer: Arc<dyn Signer> = match (key.exists(), stated.exists()) {
+        (true, _) => Arc::new(FileSigner::new(&key, own)?),
+        (false, true) => stated_signer(&stated, own)?,
+        // Without answers the folder of the certificate serves: it holds none, so that every request is pending.
+        (false, false) => Arc::new(DetachedSigner::new(own, answers.unwrap_or(keys))),
+    };
+    Ok(match issuers {
+        Some(issuers) => Arc::new(ChainedSigner::new(signer, issuers)),
+        None => signer,
+    })
 }
 
 /// The signer that a file names in its one line; a program with a `/` in its name is looked for from the file's folder on.
@@ -151,12 +158,14 @@ fn stated_signer(path: &Path, certificate: Certificate) -> Result<Arc<dyn Signer
     Ok(Arc::new(ProgramSigner::new(certificate, program, words)))
 }
 
-fn read_certificate(path: &Path) -> Result<Certificate, SignersError> {
+/// A signer's own certificate; where issuers stand behind it in the same file, those of them that are no root.
+fn read_chain(path: &Path) -> Result<(Certificate, Option<Vec<Certificate>>), SignersError> {
     let wrong = |problem: String| SignersError::Certificate { path: path.to_owned(), problem };
     let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let mut all = Certificate::read_all(&bytes).map_err(|error| wrong(error.to_string()))?;
-    match (all.len(), all.pop()) {
-        (1, Some(only)) => Ok(only),
-        (found, _) => Err(wrong(format!("expected one certificate, found {found}"))),
-    }
+    let all = Certificate::read_all(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let Some((own, issuers)) = all.split_first() else {
+        return Err(wrong("no certificate is in it".to_owned()));
+    };
+    let between = intermediates(own, issuers).map_err(|error| wrong(error.to_string()))?;
+    Ok((own.clone(), Some(between).filter(|_| !issuers.is_empty())))
 }

@@ -33,7 +33,7 @@ fn refusals(kernel: &Kernel, signer: Certificate) -> Vec<&'static str> {
         modules: Compression::None,
         lsm: None,
         policy: None,
-        signers: Some(Signers { policy: signer.clone(), root_hash: signer }),
+        signers: Some(Signers { policy: signer.clone(), root_hash: signer, issuers: None }),
     };
     assess(kernel, &demands).into_iter().map(|refusal| refusal.name).collect()
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use graven_tests::guest::Guest;
 use graven_tests::oracle::content;
 use graven_tests::{image, inputs};
 use serde_json::Value;
@@ -26,6 +27,23 @@ impl Desk {
         Self { _scratch: scratch, certificates, out, pending }
     }
 
+    /// `graven attach`, with words behind it.
+    fn attach(&self, more: &[&Path]) -> Output {
+        let words = [Path::new("attach"), &self.pending];
+        image::run(words.into_iter().chain(more.iter().copied()))
+    }
+
+    /// Attaches what must be refused with exit status 1, and loses nothing; what it said.
+    fn refuses(&self, why: &str) -> String {
+        let before = image::outputs(&self.pending);
+        let output = self.attach(&[]);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{why}: {words}");
+        assert!(!self.out.exists(), "{why}: nothing lies under the final name");
+        assert_eq!(image::outputs(&self.pending), before, "{why}: nothing is lost");
+        words
+    }
+
     fn build(&self) -> Output {
         image::try_build(&inputs::project().join("recipes/minimal"), &self.out, &self.certificates, &[])
     }
@@ -33,6 +51,11 @@ impl Desk {
     /// Builds, which must stop for these signatures and leave nothing that looks like an image.
     fn stops_for(&self, purposes: &[&str]) -> Vec<Value> {
         let output = self.build();
+        self.stopped_for(purposes, &output)
+    }
+
+    /// The requests of a build that stopped for these signatures.
+    fn stopped_for(&self, purposes: &[&str], output: &Output) -> Vec<Value> {
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(4), "{words}");
         assert!(words.contains("to-sign.json"), "the user is told what to sign: {words}");
@@ -96,6 +119,128 @@ fn a_build_that_was_signed_elsewhere_equals_the_one_signed_in_place() {
     let output = desk.build();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     image::assert_same_outputs(image::minimal(), &desk.out);
+}
+
+/// Someone with openssl alone, in a folder to which what is to be signed was carried: the messages or their digests.
+fn sign_in(safe: &Path, pending: &Path, key: &Path) {
+    fs::create_dir(safe).expect("a folder");
+    for entry in fs::read_dir(pending).expect("the requests").flatten() {
+        if entry.path().extension().is_some_and(|ending| ending == "tbs" || ending == "digest") {
+            fs::copy(entry.path(), safe.join(entry.file_name())).expect("it can be carried");
+        }
+    }
+    let sign = "for f in *.tbs; do openssl dgst -sha256 -sign \"$1\" -out ${f%.tbs}.sig $f; done
+        for f in *.digest; do
+            openssl pkeyutl -sign -inkey \"$1\" -pkeyopt digest:sha256 -pkeyopt rsa_padding_mode:pkcs1 -in $f -out again
+            cmp again ${f%.digest}.sig
+        done";
+    let done = std::process::Command::new("sh")
+        .args(["-eu", "-c", sign, "sh"])
+        .arg(key)
+        .current_dir(safe)
+        .output()
+        .expect("sh can be started");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn answers_that_are_attached_make_the_image_signed_in_place() {
+    let desk = Desk::new();
+    let (first, second) = (desk.pending.with_file_name("safe-1"), desk.pending.with_file_name("safe-2"));
+    desk.stops_for(&["policy", "root"]);
+    sign_in(&first, &desk.pending, &image::keys().join("db.key"));
+    let output = desk.attach(&[Path::new("--answers"), &first]);
+    desk.stopped_for(&["boot"], &output);
+    sign_in(&second, &desk.pending, &image::keys().join("db.key"));
+    let output = desk.attach(&[Path::new("--answers"), &second]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    image::assert_same_outputs(image::minimal(), &desk.out);
+    let listed = image::outputs(&desk.pending);
+    assert!(!listed.keys().any(|name| name.ends_with(".key")), "no key lies there: {:?}", listed.keys());
+
+    if cfg!(feature = "full") {
+        Guest::reach(&image::machine(&desk.out), "minimal: up").0.stop();
+    }
+}
+
+#[test]
+fn answers_that_are_missing_wrong_swapped_or_stale_are_refused_and_named() {
+    let desk = Desk::new();
+    let requests = desk.stops_for(&["policy", "root"]);
+    let (one, other) = (&requests[0], &requests[1]);
+    let (db, stranger) = (image::keys().join("db.key"), image::strangers_keys().join("db.key"));
+    let named = |words: &str, request: &Value, how: &str| {
+        let (id, purpose) = (field(request, "id"), field(request, "purpose"));
+        let request = format!("request {id} ({purpose})");
+        assert!(words.lines().any(|line| line.contains(&request) && line.contains(how)), "{how}: {words}");
+    };
+
+    let words = desk.refuses("nothing is answered");
+    named(&words, one, "is missing");
+    named(&words, other, "is missing");
+
+    desk.sign_message(&db, one);
+    let words = desk.refuses("one answer of two");
+    named(&words, other, "is missing");
+    assert_eq!(words.lines().count(), 1, "{words}");
+
+    desk.sign_message(&stranger, other);
+    named(&desk.refuses("a stranger's key"), other, "is not the one of the RSA-2048");
+
+    desk.sign_message(&db, other);
+    let swap = desk.pending.join("swap");
+    fs::rename(desk.answer(one), &swap).expect("a file");
+    fs::rename(desk.answer(other), desk.answer(one)).expect("a file");
+    fs::rename(&swap, desk.answer(other)).expect("a file");
+    let words = desk.refuses("each in the other's place");
+    named(&words, one, &format!("it is the answer to request {}", field(other, "id")));
+    named(&words, other, &format!("it is the answer to request {}", field(one, "id")));
+
+    desk.sign_message(&db, one);
+    desk.sign_message(&db, other);
+    let stale = desk.pending.join(format!("{}.sig", "5".repeat(64)));
+    fs::copy(desk.answer(one), &stale).expect("a file");
+    let words = desk.refuses("the answer to an earlier list");
+    assert!(words.contains(path(&stale)) && words.contains("answers nothing that is asked for"), "{words}");
+    fs::remove_file(&stale).expect("it is there");
+
+    desk.stopped_for(&["boot"], &desk.attach(&[]));
+    let words = desk.refuses("the second round is not answered");
+    assert!(words.contains("(boot)") && words.lines().count() == 1, "{words}");
+}
+
+#[test]
+fn a_recipe_that_changed_between_the_rounds_is_refused() {
+    let desk = Desk::new();
+    let recipe = desk.certificates.with_file_name("recipe");
+    fs::create_dir(&recipe).expect("a folder");
+    let minimal = inputs::project().join("recipes/minimal/recipe.toml");
+    let write = |text: &str| {
+        fs::write(recipe.join("recipe.toml"), format!("inherit = [{minimal:?}]\n{text}")).expect("a file");
+    };
+    write("");
+    let asked =
+        desk.stopped_for(&["policy", "root"], &image::try_build(&recipe, &desk.out, &desk.certificates, &[]));
+    let sign = |requests: &[Value]| {
+        requests.iter().for_each(|request| desk.sign_message(&image::keys().join("db.key"), request));
+    };
+    sign(&asked);
+    write("files.\"/etc/new\" = { text = \"new\" }\n");
+    let words = desk.refuses("another file in the root");
+    assert!(words.contains("has changed since"), "{words}");
+    assert!(asked.iter().any(|request| words.contains(field(request, "digest"))), "{words}");
+
+    write("");
+    desk.stopped_for(&["boot"], &desk.attach(&[]));
+}
+
+#[test]
+fn attach_wants_a_folder_that_a_build_left() {
+    let folder = image::folder();
+    let output = image::run([Path::new("attach"), folder.path()]);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{words}");
+    assert!(words.contains("build.json") && words.contains("a waiting graven build left"), "{words}");
 }
 
 #[test]

@@ -50,6 +50,26 @@ impl fmt::Display for Variable {
     }
 }
 
+/// What an update does to what the variable holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Write {
+    /// Takes its place; with a later time than the last one's alone.
+    #[default]
+    Replace,
+    /// Adds to it, whatever its time.
+    Append,
+}
+
+impl Write {
+    /// Non-volatile, boot service access, runtime access, time-based authenticated; append where it is one.
+    fn attributes(self) -> u32 {
+        match self {
+            Self::Replace => 0x27,
+            Self::Append => 0x67,
+        }
+    }
+}
+
 /// `EFI_TIME` with pad, nanosecond, time zone and daylight 0, as authenticated variables ask; 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -98,13 +118,14 @@ struct AuthenticationHeader {
     kind: [u8; 16],
 }
 
-/// The update (a `.auth` file) that sets `variable` to `data` (signature lists), signed by `signer`, which is PK for PK and
-/// KEK, KEK for db and dbx.
+/// The update (a `.auth` file) that sets `variable` to `data` (signature lists) or adds it, signed by `signer`, which is PK for PK
+/// and KEK, KEK for db and dbx. Who writes it gives the same attributes.
 ///
 /// The SignedData stands without ContentInfo, as the specification writes it: EDK2 looks for the digest's OID at a fixed
 /// place and took no other form for years. The signer's certificate is inside, or firmware cannot tell who signed.
 pub fn authenticated_update(
     variable: Variable,
+    write: Write,
     time: EfiTime,
     data: &[u8],
     signer: &dyn Signer,
@@ -112,7 +133,7 @@ pub fn authenticated_update(
     let signed = [
         variable.name().encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>().as_slice(),
         &variable.vendor().to_bytes_le(),
-        &ATTRIBUTES.to_le_bytes(),
+        &write.attributes().to_le_bytes(),
         time.as_bytes(),
         data,
     ]
@@ -140,7 +161,5 @@ const GLOBAL_VARIABLE: Uuid = uuid!("8be4df61-93ca-11d2-aa0d-00e098032b8c");
 const IMAGE_SECURITY_DATABASE: Uuid = uuid!("d719b2cb-3d3a-4596-a3bc-dad00e67656f");
 /// EFI_CERT_TYPE_PKCS7_GUID.
 const CERT_TYPE_PKCS7: Uuid = uuid!("4aafd29d-68df-49ee-8aa9-347d375665a7");
-/// Non-volatile, boot service access, runtime access, time-based authenticated.
-const ATTRIBUTES: u32 = 0x27;
 /// Bytes of WIN_CERTIFICATE_UEFI_GUID before the SignedData.
 const CERTIFICATE_HEAD: usize = 24;

@@ -7,7 +7,7 @@
 mod auth;
 mod list;
 
-pub use auth::{EfiTime, Variable, authenticated_update};
+pub use auth::{EfiTime, Variable, Write, authenticated_update};
 pub use list::{Entry, SignatureList, certificate_list, parse_lists};
 
 use thiserror::Error;

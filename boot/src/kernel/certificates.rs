@@ -62,7 +62,7 @@ pub(super) fn built_in(
     Ok(trusted.filter_map(|(_, der)| Certificate::from_der(der).ok()).collect())
 }
 
-/// Whether the kernel finds the key of this signer in the list. The messages that Graven makes carry no certificate, so
+/// Whether the kernel finds the key of this signer in the list. In a message that carries no certificate
 /// the kernel looks for the signer's own, by issuer and serial number (`pkcs7_validate_trust_one`): that its issuer is in
 /// the list does not help.
 pub(super) fn knows(list: &[Certificate], signer: &Certificate) -> bool {

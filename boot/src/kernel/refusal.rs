@@ -12,7 +12,7 @@ use super::inspect::Kernel;
 use super::root_without_initramfs::own_root;
 use crate::compression::Compression;
 use crate::refusal::{self, AcceptError, Judged, Refusal};
-use crate::x509::Certificate;
+use crate::x509::{self, Certificate, PublicKey};
 
 /// What the image asks of its kernel.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Signers {
     pub policy: Certificate,
     /// The root hash's signer.
     pub root_hash: Certificate,
+    /// Issuers that travel in their signatures with the signer's own certificate, where any certificate does.
+    pub issuers: Option<Vec<Certificate>>,
 }
 
 /// How a symbol must be set.
@@ -172,6 +174,7 @@ pub fn assess(kernel: &Kernel, demands: &Demands) -> Vec<Refusal> {
     for (name, symbols, why) in ALWAYS {
         found.demand(name, symbols, why);
     }
+    assess_signature_algorithms(&mut found, demands);
     assess_keyrings(&mut found, kernel, demands);
     assess_security_modules(&mut found, demands);
     assess_root(&mut found, demands);
@@ -222,6 +225,26 @@ impl Assessment<'_> {
                 format!("use a kernel built with {missing}"),
             );
         }
+    }
+}
+
+/// Whether the kernel can check signatures by keys of other kinds than RSA.
+fn assess_signature_algorithms(found: &mut Assessment<'_>, demands: &Demands) {
+    let Some(Signers { policy, root_hash, .. }) = &demands.signers else { return };
+    let has = |wanted: fn(&PublicKey) -> bool| wanted(policy.public_key()) || wanted(root_hash.public_key());
+    if has(|key| matches!(key, PublicKey::P256(_) | PublicKey::P384(_))) {
+        found.demand(
+            "signature-algorithms-off",
+            &[("CRYPTO_ECDSA", Must::BuiltIn), ("CRYPTO_SHA512", Must::On)],
+            "policy or root hash is signed with ECDSA, which the kernel cannot check",
+        );
+    }
+    if has(|key| matches!(key, PublicKey::MlDsa65(_))) {
+        found.demand(
+            "signature-algorithms-off",
+            &[("CRYPTO_MLDSA", Must::BuiltIn)],
+            "policy or root hash is signed with ML-DSA, which the kernel cannot check",
+        );
     }
 }
 
@@ -276,11 +299,14 @@ fn assess_built_in_certificates(found: &mut Assessment<'_>, kernel: &Kernel, sig
             return found.refuse(SIGNER_NOT_IN_KERNEL, why, remedy);
         }
     };
-    let Some(Signers { policy, root_hash }) = signers else { return };
+    let Some(Signers { policy, root_hash, issuers }) = signers else { return };
     let named = |certificate: &Certificate| {
         format!("«{}» (sha256:{})", certificate.subject(), certificate.fingerprint())
     };
-    let unknown = |signer: &&Certificate| !certificates::knows(list, signer);
+    let unknown = |signer: &&Certificate| {
+        let by_issuer = issuers.as_ref().is_some_and(|issuers| x509::anchor(signer, issuers, list).is_ok());
+        !certificates::knows(list, signer) && !by_issuer
+    };
     let all: &[(&str, &Certificate)] = match policy == root_hash {
         true => &[("policy and root hash", policy)],
         false => &[("policy", policy), ("root hash", root_hash)],

@@ -12,8 +12,12 @@
 //! This and PSS signatures are the two places of the library that draw random numbers.
 
 mod folder;
-mod rsa_key;
+mod make;
+mod role;
 
+pub use role::{Kind, Role};
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,12 +26,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::enrol::{self, EfiTime, EnrolError, Variable};
+use crate::enrol::{self, EfiTime, EnrolError, Variable, Write};
 use crate::sign::{Answer, FileSigner, Signer};
 use crate::x509::{Certificate, CertificateError, IssueError, Subject, Validity, self_signed};
-
-/// The keys of a folder.
-pub const ROLES: [&str; 5] = ["pk", "kek", "db", "fit", "policy"];
 
 /// What the new keys are to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct Options {
     pub enrolment_time: u64,
     /// Owner in the signature lists; a random one if none is given.
     pub owner: Option<Uuid>,
+    /// Roles whose keys are not of the usual kind, RSA-2048.
+    pub kinds: BTreeMap<Role, Kind>,
 }
 
 impl Options {
@@ -58,6 +61,7 @@ impl Options {
             validity: Validity::ALWAYS,
             enrolment_time: 1_577_836_800,
             owner: None,
+            kinds: BTreeMap::new(),
         }
     }
 }
@@ -67,7 +71,7 @@ impl Options {
 pub struct KeySet {
     /// The owner's GUID in the signature lists.
     pub owner: Uuid,
-    /// The certificates, in the order of [`ROLES`].
+    /// The certificates, in the order of [`Role::ALL`].
     pub certificates: Vec<Certificate>,
     /// The files, in the order in which they were written.
     pub files: Vec<PathBuf>,
@@ -102,8 +106,18 @@ pub enum KeysError {
     /// The system's random numbers failed.
     #[error("the system gives no random numbers")]
     Random,
-    /// RSA key making failed.
-    #[error("making the RSA key «{role}» failed: {reason}")]
+    /// A key that nobody would check signatures with.
+    #[error("no {kind} key for {role}: {reason}")]
+    Unfit {
+        /// Which key.
+        role: Role,
+        /// The kind asked for.
+        kind: Kind,
+        /// Who does not take it.
+        reason: &'static str,
+    },
+    /// Key making failed.
+    #[error("making the key «{role}» failed: {reason}")]
     Generate {
         /// Which key.
         role: &'static str,
@@ -126,7 +140,7 @@ pub enum KeysError {
     },
 }
 
-/// Makes RSA-2048 keys for every role, their certificates and enrolment files in the new or empty folder `dir`.
+/// Makes keys for every role, their certificates and enrolment files in the new or empty folder `dir`.
 ///
 /// Everything is written at the end, into a folder beside it that is renamed: `dir` holds all of it or is as it was. Takes a
 /// few seconds.
@@ -135,6 +149,9 @@ pub fn create(dir: &Path, options: &Options) -> Result<KeySet, KeysError> {
     if options.name.is_empty() || options.name.chars().count() > LONGEST_NAME || !printable {
         return Err(KeysError::Name { name: options.name.clone() });
     }
+    for (role, kind) in &options.kinds {
+        role.refuse(*kind)?;
+    }
     let mut folder = folder::NewFolder::at(dir)?;
     let owner = match options.owner {
         Some(owner) => owner,
@@ -142,14 +159,15 @@ pub fn create(dir: &Path, options: &Options) -> Result<KeySet, KeysError> {
     };
 
     let mut signers = Vec::new();
-    for role in ROLES {
-        let (pem, pair) = rsa_key::generate(role)?;
+    for role in Role::ALL {
+        let kind = options.kinds.get(&role).copied().unwrap_or_default();
+        let (pem, key) = make::generate(role.name(), kind)?;
         let subject =
             Subject { common_name: format!("{} {role}", options.name), development: options.development };
-        let certificate = self_signed(&pair.ring, &subject, options.validity, random()?)?;
+        let certificate = self_signed(&key, &subject, options.validity, random()?)?;
         folder.add(&format!("{role}.key"), pem.as_bytes());
         folder.add(&format!("{role}.crt"), certificate.to_pem().as_bytes());
-        signers.push(FileSigner::from_parts(pair, certificate));
+        signers.push(FileSigner::from_parts(key, certificate));
     }
 
     let [pk, kek, db, ..] = signers.as_slice() else { unreachable!("one signer a role") };
@@ -158,7 +176,9 @@ pub fn create(dir: &Path, options: &Options) -> Result<KeySet, KeysError> {
         [(Variable::Pk, pk, pk), (Variable::Kek, kek, pk), (Variable::Db, db, kek)]
     {
         let list = enrol::certificate_list(owner, subject.certificate())?;
-        let Answer::Signed(update) = enrol::authenticated_update(variable, time, &list, signed_by)? else {
+        let Answer::Signed(update) =
+            enrol::authenticated_update(variable, Write::Replace, time, &list, signed_by)?
+        else {
             unreachable!("a key at hand answers at once")
         };
         let stem = variable.name().to_ascii_lowercase();

@@ -1,6 +1,7 @@
 //! Making a SignedData.
 
 use const_oid::ObjectIdentifier;
+use const_oid::db::fips204::ID_ML_DSA_65;
 use const_oid::db::{rfc5911, rfc5912};
 use der::asn1::{AnyRef, OctetStringRef};
 use der::{Decode, Encode, Tag};
@@ -119,13 +120,23 @@ pub(crate) fn sign(
         None => Request::with_algorithm(purpose, certificate, algorithm, message.signed)?,
     };
     let answer = signer.sign(&request)?;
-    answer.try_map(|signature| assemble(message, algorithm, certificate, attributes.as_deref(), &signature))
+    // Who trusts an issuer alone finds its way by what is inside.
+    let inside = match (signer.issuers(), message.certificate) {
+        (Some(issuers), _) => std::iter::once(certificate).chain(issuers).collect(),
+        (None, true) => vec![certificate],
+        (None, false) => Vec::new(),
+    };
+    let certificates: Vec<u8> = inside.into_iter().flat_map(Certificate::der).copied().collect();
+    answer.try_map(|signature| {
+        assemble(message, algorithm, certificate, &certificates, attributes.as_deref(), &signature)
+    })
 }
 
 fn assemble(
     message: &Message<'_>,
     algorithm: sign::Algorithm,
     certificate: &Certificate,
+    certificates: &[u8],
     attributes: Option<&[u8]>,
     signature: &[u8],
 ) -> Result<Vec<u8>, Pkcs7Error> {
@@ -150,7 +161,7 @@ fn assemble(
         version: 1,
         digest_algorithms: RawSet(&digest),
         content: EncapsulatedContent { content_type: message.content_type, content: message.carried()? },
-        certificates: message.certificate.then(|| RawSet(certificate.der())),
+        certificates: Some(RawSet(certificates)).filter(|_| !certificates.is_empty()),
         crls: None,
         signer_infos: RawSet(&signer_info),
     }
@@ -188,7 +199,10 @@ fn digest_algorithm(algorithm: sign::Algorithm) -> Algorithm<'static> {
         sign::Algorithm::RsaPkcs1Sha384
         | sign::Algorithm::RsaPssSha384
         | sign::Algorithm::EcdsaP384Sha384 => rfc5912::ID_SHA_384,
-        sign::Algorithm::RsaPkcs1Sha512 | sign::Algorithm::RsaPssSha512 => rfc5912::ID_SHA_512,
+        // ML-DSA without attributes uses no digest, and RFC 9882 §3.3 has this one stand for it.
+        sign::Algorithm::RsaPkcs1Sha512 | sign::Algorithm::RsaPssSha512 | sign::Algorithm::MlDsa65 => {
+            rfc5912::ID_SHA_512
+        }
     };
     Algorithm { oid, parameters: Some(AnyRef::NULL) }
 }
@@ -206,6 +220,7 @@ fn signature_algorithm(algorithm: sign::Algorithm) -> Result<Algorithm<'static>,
         }
         sign::Algorithm::EcdsaP256Sha256 => Algorithm { oid: rfc5912::ECDSA_WITH_SHA_256, parameters: None },
         sign::Algorithm::EcdsaP384Sha384 => Algorithm { oid: rfc5912::ECDSA_WITH_SHA_384, parameters: None },
+        sign::Algorithm::MlDsa65 => Algorithm { oid: ID_ML_DSA_65, parameters: None },
     })
 }
 

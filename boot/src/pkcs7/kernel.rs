@@ -1,5 +1,6 @@
 //! What the kernel accepts as a signed policy or root hash, judged offline.
 
+use const_oid::db::fips204::ID_ML_DSA_65;
 use const_oid::db::{rfc5911, rfc5912};
 use der::{Tag, Tagged};
 
@@ -62,6 +63,7 @@ fn parse(der: &[u8]) -> Result<SignedData<'_>, Pkcs7Error> {
         rfc5912::ECDSA_WITH_SHA_256,
         rfc5912::ECDSA_WITH_SHA_384,
         rfc5912::ECDSA_WITH_SHA_512,
+        ID_ML_DSA_65,
     ];
     if !accepted.contains(&message.signature_algorithm()) {
         return Err(Pkcs7Error::SignatureAlgorithm { found: name(message.signature_algorithm()) });

@@ -1,6 +1,7 @@
 //! Reading a SignedData and proving its signature.
 
 use const_oid::ObjectIdentifier;
+use const_oid::db::fips204::ID_ML_DSA_65;
 use const_oid::db::{rfc5911, rfc5912};
 use der::asn1::{AnyRef, OctetStringRef};
 use der::{Decode, Encode, Tag, TagNumber, Tagged};
@@ -132,9 +133,8 @@ impl<'a> SignedData<'a> {
         if let Some(carried) = self.content().filter(|carried| *carried != content) {
             return Err(Pkcs7Error::OtherContent { expected: content.len(), found: carried.len() });
         }
-        let mut at_hand = trusted.iter().chain(&self.certificates);
-        let signer = at_hand
-            .find(|certificate| self.signer_id.names(certificate))
+        let signer = self
+            .signer_among(trusted)
             .ok_or_else(|| Pkcs7Error::UnknownSigner { signer: self.signer_id.to_string() })?;
 
         let algorithm = self.full_algorithm(signer.public_key())?;
@@ -151,6 +151,11 @@ impl<'a> SignedData<'a> {
         Ok(anchor(signer, &self.certificates, trusted)?)
     }
 
+    /// The certificate of the signer whom the message names, out of those that are trusted and those inside.
+    pub fn signer_among<'s>(&'s self, trusted: &'s [Certificate]) -> Option<&'s Certificate> {
+        trusted.iter().chain(&self.certificates).find(|certificate| self.signer_id.names(certificate))
+    }
+
     /// The signature algorithm with its digest, from what the message names in two places.
     fn full_algorithm(&self, key: &PublicKey) -> Result<ObjectIdentifier, Pkcs7Error> {
         use rfc5912 as oid;
@@ -164,6 +169,7 @@ impl<'a> SignedData<'a> {
         match key {
             PublicKey::Rsa { .. } if named == oid::RSA_ENCRYPTION || named == with_rsa => Ok(with_rsa),
             PublicKey::P256(_) | PublicKey::P384(_) if named == with_ecdsa => Ok(with_ecdsa),
+            PublicKey::MlDsa65(_) if named == ID_ML_DSA_65 => Ok(named),
             _ => Err(Pkcs7Error::SignatureAlgorithm { found: name(named) }),
         }
     }

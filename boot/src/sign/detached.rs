@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use super::{Answer, Request, SignError, Signer, verify};
+use super::{Answer, Request, SignError, Signer, answer_path, verify};
 use crate::x509::Certificate;
 
 /// Answers a request from the file `ID.sig` (raw signature bytes) in a folder; where it is missing, the request is
@@ -23,7 +23,7 @@ impl DetachedSigner {
 
     /// The file in which the answer to `request` is expected.
     pub fn answer_path(&self, request: &Request) -> PathBuf {
-        self.answers.join(format!("{}.sig", request.id()))
+        answer_path(&self.answers, request)
     }
 }
 

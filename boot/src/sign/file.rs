@@ -4,41 +4,30 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use ring::rand::SystemRandom;
-use ring::signature::{
-    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
-};
-use rsa::pkcs1::DecodeRsaPrivateKey as _;
-use rsa::pkcs8::DecodePrivateKey as _;
 use zeroize::Zeroizing;
 
-use super::{Algorithm, Answer, Request, SignError, Signer, pss};
-use crate::x509::{Certificate, PublicKey, pem_blocks};
+use super::private::{Form, PrivateKey};
+use super::{Answer, Request, SignError, Signer};
+use crate::x509::{Certificate, pem_blocks};
 
-/// Signs at once with an RSA key (2048 to 4096 bits) from a PEM file. With PKCS#1 v1.5 the same request always gives the
-/// same signature.
+/// Signs at once with a key from a PEM file: RSA of 2048 to 4096 bits, ECDSA P-256 or P-384, ML-DSA-65. But for RSA with PSS the
+/// same request always gives the same signature.
 pub struct FileSigner {
     certificate: Certificate,
     key: PrivateKey,
 }
 
-/// One private key, for the two libraries that sign with it.
-pub(crate) struct PrivateKey {
-    /// PKCS#1 v1.5.
-    pub(crate) ring: RsaKeyPair,
-    /// PSS with a salt longer than its digest, which ring has not. The key wipes itself when dropped.
-    pub(crate) rsa: rsa::PrivateKey,
-}
-
 impl FileSigner {
-    /// Reads a private key (PEM, PKCS#8 or PKCS#1, not encrypted) and its certificate (PEM or DER), and refuses a pair
+    /// Reads a private key (PEM, PKCS#8, PKCS#1 or SEC 1, not encrypted) and its certificate (PEM or DER), and refuses a pair
     /// that does not belong together.
     pub fn load(key: &Path, certificate: &Path) -> Result<Self, SignError> {
-        let own = read_certificate(certificate)?;
+        Self::new(key, read_certificate(certificate)?)
+    }
+
+    /// The same with a certificate at hand.
+    pub fn new(key: &Path, own: Certificate) -> Result<Self, SignError> {
         let pair = read_key(key)?;
-        let public = pair.ring.public_key();
-        let belongs = matches!(own.public_key(), PublicKey::Rsa { pkcs1, .. } if pkcs1 == public.as_ref());
-        if !belongs {
+        if pair.public_key() != *own.public_key() {
             return Err(SignError::KeyMismatch {
                 path: key.to_owned(),
                 subject: own.subject(),
@@ -62,21 +51,7 @@ impl Signer for FileSigner {
     fn sign(&self, request: &Request) -> Result<Answer, SignError> {
         request.refuse_foreign(&self.certificate)?;
         let failed = || SignError::Failed { purpose: request.purpose(), subject: self.certificate.subject() };
-        let encoding: &dyn RsaEncoding = match request.algorithm() {
-            Algorithm::RsaPkcs1Sha256 => &RSA_PKCS1_SHA256,
-            Algorithm::RsaPkcs1Sha384 => &RSA_PKCS1_SHA384,
-            Algorithm::RsaPkcs1Sha512 => &RSA_PKCS1_SHA512,
-            algorithm => {
-                let signature = pss::sign(&self.key.rsa, algorithm, request.to_be_signed());
-                return signature.map(Answer::Signed).ok_or_else(failed);
-            }
-        };
-        // ring checks the signature with the public key before it returns it; the randomness is for blinding only.
-        let mut signature = vec![0; self.key.ring.public().modulus_len()];
-        self.key
-            .ring
-            .sign(encoding, &SystemRandom::new(), request.to_be_signed(), &mut signature)
-            .map_err(|_| failed())?;
+        let signature = self.key.sign(request.algorithm(), request.to_be_signed()).ok_or_else(failed)?;
         Ok(Answer::Signed(signature))
     }
 }
@@ -107,12 +82,11 @@ fn read_key(path: &Path) -> Result<PrivateKey, SignError> {
     if has("ENCRYPTED PRIVATE KEY") || contents.windows(8).any(|window| window == b"DEK-Info") {
         return Err(SignError::EncryptedKey { path: path.to_owned() });
     }
-    if has("EC PRIVATE KEY") {
-        let reason = "it is an elliptic curve key".to_owned();
-        return Err(SignError::Key { path: path.to_owned(), reason });
-    }
-    let pkcs1 = has("RSA PRIVATE KEY");
-    let label = if pkcs1 { "RSA PRIVATE KEY" } else { "PRIVATE KEY" };
+    let (label, form) = match () {
+        () if has("RSA PRIVATE KEY") => ("RSA PRIVATE KEY", Form::Pkcs1),
+        () if has("EC PRIVATE KEY") => ("EC PRIVATE KEY", Form::Sec1),
+        () => ("PRIVATE KEY", Form::Pkcs8),
+    };
     let blocks =
         pem_blocks(&contents, label).map_err(|source| SignError::KeyPem { path: path.to_owned(), source })?;
     let blocks: Vec<_> = blocks.into_iter().map(Zeroizing::new).collect();
@@ -120,12 +94,5 @@ fn read_key(path: &Path) -> Result<PrivateKey, SignError> {
         let reason = format!("the file holds {} keys", blocks.len());
         return Err(SignError::Key { path: path.to_owned(), reason });
     };
-    let unusable = |reason: String| SignError::Key { path: path.to_owned(), reason };
-    let ring = if pkcs1 { RsaKeyPair::from_der(key) } else { RsaKeyPair::from_pkcs8(key) };
-    let ring = ring.map_err(|rejected| unusable(rejected.to_string()))?;
-    let rsa = match pkcs1 {
-        true => rsa::PrivateKey::from_pkcs1_der(key).map_err(|error| unusable(error.to_string()))?,
-        false => rsa::PrivateKey::from_pkcs8_der(key).map_err(|error| unusable(error.to_string()))?,
-    };
-    Ok(PrivateKey { ring, rsa })
+    PrivateKey::from_der(key, form).map_err(|reason| SignError::Key { path: path.to_owned(), reason })
 }

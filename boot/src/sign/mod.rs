@@ -5,17 +5,22 @@
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+mod answers;
+mod chained;
 mod detached;
 mod file;
+mod private;
 mod program;
 mod pss;
 mod request;
 mod token;
 mod verify;
 
+pub use answers::{AnswerProblem, answer_path, check_answers};
+pub use chained::ChainedSigner;
 pub use detached::DetachedSigner;
 pub use file::FileSigner;
-pub(crate) use file::PrivateKey;
+pub(crate) use private::{Form, PrivateKey, subject_public_key_info};
 pub use program::{ProgramProblem, ProgramSigner};
 pub use request::{Request, RequestId, ToSign, ToSignError};
 pub use token::{Pin, TokenProblem, TokenSigner, TokenUri, UriError};
@@ -92,6 +97,9 @@ pub enum Algorithm {
     /// ECDSA on P-384 with SHA-384. Signature: DER `SEQUENCE { r, s }`.
     #[serde(rename = "ecdsa-p384-sha384")]
     EcdsaP384Sha384,
+    /// ML-DSA-65 (FIPS 204), pure, with an empty context: over the message itself, no digest. Signature: 3309 bytes.
+    #[serde(rename = "ml-dsa-65")]
+    MlDsa65,
 }
 
 impl Algorithm {
@@ -101,6 +109,7 @@ impl Algorithm {
             PublicKey::Rsa { bits, .. } if (2048..=4096).contains(bits) => Ok(Self::RsaPkcs1Sha256),
             PublicKey::P256(_) => Ok(Self::EcdsaP256Sha256),
             PublicKey::P384(_) => Ok(Self::EcdsaP384Sha384),
+            PublicKey::MlDsa65(_) => Ok(Self::MlDsa65),
             other => Err(SignError::UnusableKey { subject: certificate.subject(), found: other.to_string() }),
         }
     }
@@ -110,11 +119,18 @@ impl Algorithm {
         match self {
             Self::EcdsaP256Sha256 => matches!(key, PublicKey::P256(_)),
             Self::EcdsaP384Sha384 => matches!(key, PublicKey::P384(_)),
+            Self::MlDsa65 => matches!(key, PublicKey::MlDsa65(_)),
             _ => matches!(key, PublicKey::Rsa { bits, .. } if (2048..=4096).contains(bits)),
         }
     }
 
-    /// The digest of `message` that the signature is made over: 32, 48 or 64 bytes.
+    /// Whether the signature is made over a digest of the message, so that a signer needs no more than that.
+    pub fn is_over_digest(self) -> bool {
+        self != Self::MlDsa65
+    }
+
+    /// The digest of `message` that the signature is made over: 32, 48 or 64 bytes. With ML-DSA, which takes the message itself,
+    /// only its name.
     pub fn digest(self, message: &[u8]) -> Vec<u8> {
         use sha2::Digest as _;
         match self {
@@ -124,7 +140,9 @@ impl Algorithm {
             Self::RsaPkcs1Sha384 | Self::RsaPssSha384 | Self::EcdsaP384Sha384 => {
                 sha2::Sha384::digest(message).to_vec()
             }
-            Self::RsaPkcs1Sha512 | Self::RsaPssSha512 => sha2::Sha512::digest(message).to_vec(),
+            Self::RsaPkcs1Sha512 | Self::RsaPssSha512 | Self::MlDsa65 => {
+                sha2::Sha512::digest(message).to_vec()
+            }
         }
     }
 }
@@ -140,6 +158,7 @@ impl fmt::Display for Algorithm {
             Self::RsaPssSha512 => "rsa-pss-longest-salt-sha512",
             Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
             Self::EcdsaP384Sha384 => "ecdsa-p384-sha384",
+            Self::MlDsa65 => "ml-dsa-65",
         })
     }
 }
@@ -172,9 +191,15 @@ impl<T> Answer<T> {
 }
 
 /// Whoever can sign with the key of one certificate.
-pub trait Signer {
+pub trait Signer: Send + Sync {
     /// The certificate whose key signs.
     fn certificate(&self) -> &Certificate;
+
+    /// Where it is not the certificate itself that is trusted, but an issuer: those between the two, the certificate's own first. They
+    /// and the certificate travel in its signatures.
+    fn issuers(&self) -> Option<&[Certificate]> {
+        None
+    }
 
     /// Signs the request's message, or answers that the signature is not there yet. A signature that is returned has
     /// been checked against the certificate.
@@ -227,7 +252,7 @@ pub enum SignError {
         path: PathBuf,
     },
     /// The private key is of a kind that cannot be used.
-    #[error("{}: unusable private key: {reason}; expected RSA of 2048 to 4096 bits", path.display())]
+    #[error("{}: unusable private key: {reason}; expected RSA of 2048 to 4096 bits, ECDSA P-256 or P-384, or ML-DSA-65", path.display())]
     Key {
         /// The file.
         path: PathBuf,
@@ -249,7 +274,7 @@ pub enum SignError {
     },
     /// The certificate's key is of a kind that nothing here signs with.
     #[error(
-        "certificate «{subject}» has a {found}; expected RSA of 2048 to 4096 bits, ECDSA P-256 or ECDSA P-384"
+        "certificate «{subject}» has a {found}; expected RSA of 2048 to 4096 bits, ECDSA P-256, ECDSA P-384 or ML-DSA-65"
     )]
     UnusableKey {
         /// The certificate's subject.

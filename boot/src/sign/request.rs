@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::str::FromStr;
 use thiserror::Error;
 
 use super::{Algorithm, Purpose, SignError};
@@ -16,6 +17,7 @@ pub struct Request {
     algorithm: Algorithm,
     to_be_signed: Vec<u8>,
     certificate: Fingerprint,
+    key_id: Option<Vec<u8>>,
     subject: String,
 }
 
@@ -46,6 +48,7 @@ impl Request {
             algorithm,
             to_be_signed: to_be_signed.to_vec(),
             certificate: certificate.fingerprint(),
+            key_id: certificate.subject_key_id(),
             subject: certificate.subject(),
         })
     }
@@ -113,6 +116,15 @@ impl fmt::Display for RequestId {
     }
 }
 
+impl FromStr for RequestId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = parse_fingerprint(text);
+        found.map(|id| Self(id.0)).ok_or_else(|| format!("expected 64 hex digits, found «{text}»"))
+    }
+}
+
 /// The file `to-sign.json`: every request of one round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -174,6 +186,9 @@ struct Wire {
     to_be_signed: String,
     /// SHA-256 of the certificate, hex.
     certificate: String,
+    /// The certificate's subject key identifier, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_id: Option<String>,
     subject: String,
 }
 
@@ -187,6 +202,7 @@ impl From<Request> for Wire {
             digest: hex(&request.digest()),
             to_be_signed: base64::engine::general_purpose::STANDARD.encode(&request.to_be_signed),
             certificate: request.certificate.to_string(),
+            key_id: request.key_id.as_deref().map(hex),
             subject: request.subject,
         }
     }
@@ -207,6 +223,13 @@ impl TryFrom<Wire> for Request {
             certificate: parse_fingerprint(&wire.certificate).ok_or_else(|| {
                 format!("certificate: expected 64 hex digits, found «{}»", wire.certificate)
             })?,
+            key_id: match wire.key_id {
+                None => None,
+                Some(text) => Some(
+                    graven_handoff::hex::decode(&text)
+                        .ok_or_else(|| format!("key-id: expected hex digits, found «{text}»"))?,
+                ),
+            },
             subject: wire.subject,
         };
         let digest = hex(&request.digest());

@@ -1,7 +1,10 @@
 //! Checking a raw signature.
 
 use const_oid::ObjectIdentifier;
+use const_oid::db::fips204::ID_ML_DSA_65;
 use const_oid::db::rfc5912 as oid;
+use ml_dsa::signature::Verifier as _;
+use ml_dsa::{MlDsa65, VerifyingKey};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use thiserror::Error;
 
@@ -50,6 +53,7 @@ pub(crate) fn verify_with(
         Algorithm::RsaPkcs1Sha512 => oid::SHA_512_WITH_RSA_ENCRYPTION,
         Algorithm::EcdsaP256Sha256 => oid::ECDSA_WITH_SHA_256,
         Algorithm::EcdsaP384Sha384 => oid::ECDSA_WITH_SHA_384,
+        Algorithm::MlDsa65 => ID_ML_DSA_65,
         Algorithm::RsaPssSha256 | Algorithm::RsaPssSha384 | Algorithm::RsaPssSha512 => {
             return pss::verify(key, algorithm, message, signature);
         }
@@ -64,6 +68,10 @@ pub(crate) fn verify_by_oid(
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), BadSignature> {
+    if let (PublicKey::MlDsa65(encoded), ID_ML_DSA_65) = (key, algorithm) {
+        return verify_ml_dsa(encoded, message, signature)
+            .ok_or_else(|| BadSignature::Mismatch { key: key.to_string() });
+    }
     let (scheme, bytes): (&dyn VerificationAlgorithm, &[u8]) = match (key, algorithm) {
         (PublicKey::Rsa { pkcs1, .. }, oid::SHA_256_WITH_RSA_ENCRYPTION) => {
             (&signature::RSA_PKCS1_2048_8192_SHA256, pkcs1)
@@ -85,6 +93,12 @@ pub(crate) fn verify_by_oid(
     UnparsedPublicKey::new(scheme, bytes)
         .verify(message, signature)
         .map_err(|_| BadSignature::Mismatch { key: key.to_string() })
+}
+
+/// `None` where the signature is not this key's over this message, or one of the two is none.
+fn verify_ml_dsa(encoded: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
+    let key = VerifyingKey::<MlDsa65>::decode(&encoded.try_into().ok()?);
+    key.verify(message, &signature.try_into().ok()?).ok()
 }
 
 fn name(algorithm: ObjectIdentifier) -> String {

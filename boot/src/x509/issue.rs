@@ -1,16 +1,15 @@
 //! Self-signed certificates for new keys.
 
 use const_oid::ObjectIdentifier;
-use const_oid::db::{rfc4519, rfc5280, rfc5912};
+use const_oid::db::{rfc4519, rfc5280};
 use der::asn1::{Any, BitString, GeneralizedTime, OctetString, SetOfVec, UtcTime, Utf8StringRef};
 use der::{DateTime, Decode, Encode, Sequence};
-use ring::rand::SystemRandom;
-use ring::signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use thiserror::Error;
 
 use super::{Certificate, CertificateError, DEVELOPMENT_MARK};
+use crate::sign::{PrivateKey, subject_public_key_info};
 
 /// Whom a new certificate names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +47,7 @@ pub enum IssueError {
         source: der::Error,
     },
     /// The signature operation failed.
-    #[error("signing the certificate of «{common_name}» failed in ring")]
+    #[error("signing the certificate of «{common_name}» failed")]
     Sign {
         /// The subject's `CN`.
         common_name: String,
@@ -63,12 +62,12 @@ pub enum IssueError {
     },
 }
 
-/// A self-signed version 3 certificate for `key`: SHA-256 with RSA, basic constraints CA (firmware and the kernel take it
+/// A self-signed version 3 certificate for `key`: basic constraints CA (firmware and the kernel take it
 /// as a trust anchor), subject and authority key identifier (so that the kernel finds it by SKID too).
 ///
 /// `serial` is 16 random bytes; the top bit is cleared and the next set, so that it is positive and of full length.
-pub fn self_signed(
-    key: &RsaKeyPair,
+pub(crate) fn self_signed(
+    key: &PrivateKey,
     subject: &Subject,
     validity: Validity,
     serial: [u8; 16],
@@ -77,13 +76,13 @@ pub fn self_signed(
     let encode = |source| IssueError::Encode { common_name: common_name.clone(), source };
 
     let tbs = tbs_certificate(key, subject, validity, serial).map_err(encode)?;
-    let mut signature = vec![0; key.public().modulus_len()];
-    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &tbs, &mut signature)
-        .map_err(|_| IssueError::Sign { common_name: common_name.clone() })?;
+    let (usual, algorithm) = key.usual();
+    let signature =
+        key.sign(usual, &tbs).ok_or_else(|| IssueError::Sign { common_name: common_name.clone() })?;
 
     let certificate = SignedCertificate {
         tbs: Any::from_der(&tbs).map_err(encode)?,
-        algorithm: algorithm(rfc5912::SHA_256_WITH_RSA_ENCRYPTION),
+        algorithm,
         signature: BitString::from_bytes(&signature).map_err(encode)?,
     };
     let der = certificate.to_der().map_err(encode)?;
@@ -91,25 +90,24 @@ pub fn self_signed(
 }
 
 fn tbs_certificate(
-    key: &RsaKeyPair,
+    key: &PrivateKey,
     subject: &Subject,
     validity: Validity,
     serial: [u8; 16],
 ) -> Result<Vec<u8>, der::Error> {
     let name = name(subject)?;
-    let public_key = key.public_key().as_ref();
-    let key_id = key_identifier(public_key);
+    let (_, signature) = key.usual();
+    let spki = subject_public_key_info(&key.public_key())?;
+    let bits = spki::SubjectPublicKeyInfoRef::from_der(&spki)?.subject_public_key;
+    let key_id = key_identifier(bits.raw_bytes());
     let tbs = TbsCertificate {
         version: 2, // v3
         serial: x509_cert::serial_number::SerialNumber::new(&positive(serial))?,
-        signature: algorithm(rfc5912::SHA_256_WITH_RSA_ENCRYPTION),
+        signature,
         issuer: name.clone(),
         validity: Times { not_before: time(validity.not_before)?, not_after: time(validity.not_after)? },
         subject: name,
-        spki: PublicKeyInfo {
-            algorithm: algorithm(rfc5912::RSA_ENCRYPTION),
-            key: BitString::from_bytes(public_key)?,
-        },
+        spki: Any::from_der(&spki)?,
         extensions: vec![
             basic_constraints()?,
             subject_key_identifier(&key_id)?,
@@ -175,10 +173,6 @@ fn time(unix: u64) -> Result<Any, der::Error> {
     }
 }
 
-fn algorithm(oid: ObjectIdentifier) -> spki::AlgorithmIdentifierOwned {
-    spki::AlgorithmIdentifierOwned { oid, parameters: Some(Any::null()) }
-}
-
 /// `Certificate`, RFC 5280 §4.1.
 #[derive(Sequence)]
 struct SignedCertificate {
@@ -197,7 +191,7 @@ struct TbsCertificate {
     issuer: Vec<SetOfVec<AttributeValue>>,
     validity: Times,
     subject: Vec<SetOfVec<AttributeValue>>,
-    spki: PublicKeyInfo,
+    spki: Any,
     #[asn1(context_specific = "3", tag_mode = "EXPLICIT")]
     extensions: Vec<Extension>,
 }
@@ -214,13 +208,6 @@ struct AttributeValue {
 struct Times {
     not_before: Any,
     not_after: Any,
-}
-
-/// `SubjectPublicKeyInfo`, RFC 5280 §4.1.2.7.
-#[derive(Sequence)]
-struct PublicKeyInfo {
-    algorithm: spki::AlgorithmIdentifierOwned,
-    key: BitString,
 }
 
 /// `Extension`, RFC 5280 §4.2.

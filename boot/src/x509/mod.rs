@@ -1,12 +1,15 @@
-//! X.509 certificates: read strictly, kept with their exact bytes; and made, self-signed, by [`self_signed`].
+//! X.509 certificates: read strictly, kept with their exact bytes; and made, self-signed, for new keys.
 
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 mod chain;
 mod issue;
+mod standing;
 
-pub use chain::{ChainError, anchor};
-pub use issue::{IssueError, Subject, Validity, self_signed};
+pub use chain::{BrokenChain, ChainError, anchor, intermediates};
+pub(crate) use issue::self_signed;
+pub use issue::{IssueError, Subject, Validity};
+pub use standing::Standing;
 
 use std::fmt;
 
@@ -45,6 +48,8 @@ pub enum PublicKey {
     P256(Vec<u8>),
     /// ECDSA on P-384; the uncompressed point.
     P384(Vec<u8>),
+    /// ML-DSA-65 (FIPS 204); the encoded key of 1952 bytes.
+    MlDsa65(Vec<u8>),
     /// Anything else, by the OID of its algorithm.
     Other(String),
 }
@@ -280,12 +285,15 @@ impl<'a> Parts<'a> {
 
 impl PublicKey {
     fn from_spki(spki: &[u8]) -> Result<Self, der::Error> {
-        use const_oid::db::{rfc5912, rfc5912::ID_EC_PUBLIC_KEY};
+        use const_oid::db::{fips204::ID_ML_DSA_65, rfc5912, rfc5912::ID_EC_PUBLIC_KEY};
         let info = spki::SubjectPublicKeyInfo::<der::AnyRef<'_>, BitStringRef<'_>>::from_der(spki)?;
         let key = info.subject_public_key.raw_bytes();
         let oid = info.algorithm.oid;
         if oid == rfc5912::RSA_ENCRYPTION {
             return Ok(Self::Rsa { pkcs1: key.to_vec(), bits: rsa_modulus_bits(key)? });
+        }
+        if oid == ID_ML_DSA_65 && info.algorithm.parameters.is_none() {
+            return Ok(Self::MlDsa65(key.to_vec()));
         }
         let curve = match (oid == ID_EC_PUBLIC_KEY, info.algorithm.parameters_oid()) {
             (true, Ok(curve)) => curve,
@@ -305,6 +313,7 @@ impl fmt::Display for PublicKey {
             Self::Rsa { bits, .. } => write!(f, "RSA-{bits}"),
             Self::P256(_) => write!(f, "ECDSA P-256"),
             Self::P384(_) => write!(f, "ECDSA P-384"),
+            Self::MlDsa65(_) => write!(f, "ML-DSA-65"),
             Self::Other(oid) => write!(f, "public key of type {oid}"),
         }
     }

@@ -16,13 +16,16 @@ use graven::stage0;
 use graven::supply::fetch::provide;
 use graven::supply::lock::{Keep, Locked};
 use graven_boot::keys;
-use graven_boot::sign::{Request, ToSign};
+use graven_boot::sign::Request;
 use graven_finish::Ids;
+use graven_handoff::hex;
 use graven_image::formats::Format;
 use graven_recipe::{Profile, Recipe, Selection};
 use graven_targets::BootChain;
 use graven_verify::manifest::{Manifest, Standing};
 
+use super::attach;
+use super::expiry::ExpiryArguments;
 use super::progress::Bar;
 use super::supply::SupplyArguments;
 use super::twice::{self, build_again};
@@ -79,6 +82,8 @@ pub(crate) struct Arguments {
     /// than once.
     #[arg(long = "format", value_name = "FORMAT", value_parser = format)]
     formats: Vec<Format>,
+    #[command(flatten)]
+    expiry: ExpiryArguments,
 }
 
 #[derive(Debug, clap::Args)]
@@ -160,7 +165,20 @@ pub(super) fn source_date_epoch() -> Result<Option<i64>, Failure> {
     }
 }
 
+/// How far a build is with the signatures that it waits for.
+#[derive(Default)]
+pub(super) struct Round<'a> {
+    /// Where its requests lie; beside the output where nothing is said.
+    pub(super) pending: Option<&'a Path>,
+    /// Requests whose answers are there.
+    pub(super) answered: &'a [Request],
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    arguments.resume(&Round::default())
+}
+
+fn each_target(arguments: &Arguments, round: &Round<'_>) -> Outcome {
     let targets = arguments.choice.targets()?;
     if targets.len() > 1 && arguments.out.is_some() {
         return Err(Status::Usage.because()(anyhow!(
@@ -171,7 +189,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     let mut worst = Status::Good;
     for target in &targets {
-        match arguments.choice.in_pool(|| one(arguments, target))?? {
+        match arguments.choice.in_pool(|| one(arguments, target, round))?? {
             Status::Good => {}
             status if worst == Status::Good => worst = status,
             _ => {}
@@ -180,7 +198,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     Ok(worst)
 }
 
-fn one(arguments: &Arguments, target: &str) -> Outcome {
+fn one(arguments: &Arguments, target: &str, round: &Round<'_>) -> Outcome {
     let loaded = Recipe::load(&arguments.choice.recipe, &arguments.choice.selection(Some(target)));
     let recipe = loaded.map_err(Error::from)?.recipe;
     refuse_unbuildable(&recipe)?;
@@ -199,21 +217,27 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
             .map_err(Status::Environment.because())?,
         None => stage0::carried(recipe.target.arch).map_err(Status::Usage.because())?.to_vec(),
     };
-    let pending = sibling(&out, ".pending");
+    let pending = round.pending.map_or_else(|| sibling(&out, ".pending"), Path::to_owned);
+    let answers = arguments.answers.as_deref().unwrap_or(&pending);
     let keys = match &arguments.keys {
         Some(folder) => folder.clone(),
         None => development_keys(&out)?,
     };
     let chain = recipe.target.boot_chain;
-    let signers = Signers::of(chain, &keys, Some(arguments.answers.as_deref().unwrap_or(&pending)))
-        .map_err(Error::from)?;
+    let signers = Signers::of(chain, &keys, Some(answers)).map_err(Error::from)?;
+    arguments.expiry.warn(signers.certificates())?;
     let staging = Staging::open(&out).map_err(Error::from)?;
     let (plan, mut locked) = arguments.choice.plan(target, staging.folder(), Keep::OnDisk)?;
     let mut number = |ids: &Ids| locked.number(ids, &|line| eprintln!("graven: {line}"));
     let extras = Extras { sha256: arguments.sha256, formats: arguments.formats.iter().copied().collect() };
     let bar = Bar::bytes("writing the root");
     match build(plan, &stage0, &signers, &extras, staging, &mut number, &bar)? {
-        Built::Pending(requests) => ask(&pending, requests),
+        Built::Pending(requests) => {
+            refuse_changed(round.answered, &requests)?;
+            attach::leave_record(&pending, &arguments.words_to_go_on(target, &keys, &out)?, answers)?;
+            let next = format!("as ID.sig, and go on with graven attach {}", pending.display());
+            ask(&pending, &requests, &next)
+        }
         Built::Image(manifest) => {
             let disk = out.join(DISK);
             let volumes = manifest.volumes.iter();
@@ -246,7 +270,7 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
                 eprintln!("graven: this is a development image");
             }
             match arguments.check {
-                true => build_again(&arguments.again(target, &keys, &pending)?, &out),
+                true => build_again(&arguments.words_to_compare(target, &keys, answers)?, &out),
                 false => Ok(Status::Good),
             }
         }
@@ -254,25 +278,84 @@ fn one(arguments: &Arguments, target: &str) -> Outcome {
 }
 
 impl Arguments {
-    /// The words by which a second build makes the same: from the lock and the store that the first one left.
-    fn again(&self, target: &str, keys: &Path, pending: &Path) -> Result<Vec<OsString>, Failure> {
+    /// Builds, after so many rounds of signatures.
+    pub(super) fn resume(&self, round: &Round<'_>) -> Outcome {
+        each_target(self, round)
+    }
+
+    /// The folders of keys and of answers, where they are stated.
+    pub(super) fn keys_and_answers(&self) -> (Option<&Path>, Option<&Path>) {
+        (self.keys.as_deref(), self.answers.as_deref())
+    }
+
+    /// The words by which another build makes the same, wherever it is started.
+    fn words(&self, target: &str, keys: &Path) -> Result<Vec<OsString>, Failure> {
         let choice = &self.choice;
-        let threads = twice::other_number_of(rayon::current_num_threads());
-        let mut words: Vec<OsString> = vec![choice.recipe.clone().into()];
+        let mut words: Vec<OsString> = vec![absolute(&choice.recipe)?];
         let mut say = |option: &str, value: OsString| words.extend([option.into(), value]);
         say("--target", target.into());
         say("--profile", choice.profile.to_string().into());
-        say("--jobs", threads.to_string().into());
-        say("--keys", keys.into());
-        say("--answers", self.answers.as_deref().unwrap_or(pending).into());
-        say("--store", choice.supply.store()?.into());
+        say("--keys", absolute(keys)?);
+        say("--store", absolute(&choice.supply.store()?)?);
         choice.sets.iter().for_each(|set| say("--set", set.into()));
         self.formats.iter().for_each(|format| say("--format", format.name().into()));
-        self.stage0.iter().for_each(|file| say("--stage0", file.into()));
-        words.extend(["--locked".into(), "--offline".into()]);
+        if let Some(file) = &self.stage0 {
+            say("--stage0", absolute(file)?);
+        }
+        words.push("--locked".into());
         words.extend(self.sha256.then(|| "--sha256".into()));
         Ok(words)
     }
+
+    /// Those of a second build that is compared with the first: from the lock and the store that this one left.
+    fn words_to_compare(&self, target: &str, keys: &Path, answers: &Path) -> Result<Vec<OsString>, Failure> {
+        let threads = twice::other_number_of(rayon::current_num_threads());
+        let mut words = self.words(target, keys)?;
+        words.extend(["--jobs".into(), threads.to_string().into()]);
+        words.extend(["--answers".into(), absolute(answers)?, "--offline".into()]);
+        Ok(words)
+    }
+
+    /// Those by which this build goes on when its signatures are there.
+    fn words_to_go_on(&self, target: &str, keys: &Path, out: &Path) -> Result<Vec<OsString>, Failure> {
+        let mut words = self.words(target, keys)?;
+        words.extend(["--out".into(), absolute(out)?]);
+        if let Some(answers) = &self.answers {
+            words.extend(["--answers".into(), absolute(answers)?]);
+        }
+        if let Some(jobs) = self.choice.jobs {
+            words.extend(["--jobs".into(), jobs.to_string().into()]);
+        }
+        if let Some(seconds) = source_date_epoch()? {
+            words.extend(["--set".into(), format!("source-date={seconds}").into()]);
+        }
+        words.extend(self.choice.supply.offline().then(|| "--offline".into()));
+        words.extend(["--expiry-warning".into(), self.expiry.days().to_string().into()]);
+        words.extend(self.check.then(|| "--check".into()));
+        Ok(words)
+    }
+}
+
+/// A path that means the same from every folder.
+fn absolute(path: &Path) -> Result<OsString, Failure> {
+    let whole = std::path::absolute(path).with_context(|| path.display().to_string());
+    Ok(whole.map_err(Status::Environment.because())?.into())
+}
+
+/// A build that asks once more for what was signed makes something else than it did when it asked.
+fn refuse_changed(answered: &[Request], asked: &[Request]) -> Result<(), Failure> {
+    let again = asked.iter().find_map(|now| {
+        let before = answered.iter().find(|before| before.purpose() == now.purpose())?;
+        Some((before, now))
+    });
+    let Some((before, now)) = again else { return Ok(()) };
+    Err(Status::Bad.because()(anyhow!(
+        "what is built has changed since the signatures were asked for: {} had the digest {}, now it has {}. Recipe, inputs, keys and \
+         SOURCE_DATE_EPOCH must stay until the image is there; graven build asks anew",
+        before.purpose(),
+        hex::encode(&before.digest()),
+        hex::encode(&now.digest()),
+    )))
 }
 
 /// What is to be said of interpreters of which the recipe says nothing.
@@ -298,19 +381,14 @@ fn trust(chain: BootChain, keys: &Path) -> String {
     }
 }
 
-/// Leaves the requests where the answers are expected.
-pub(super) fn ask(folder: &Path, requests: Vec<Request>) -> Outcome {
-    let count = requests.len();
-    let text = ToSign::new(requests).to_json().map_err(Status::Environment.because())?;
-    let path = folder.join("to-sign.json");
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&path, text))
-        .with_context(|| path.display().to_string())
-        .map_err(Status::Environment.because())?;
-    eprintln!(
-        "graven: {count} signatures are missing: sign what {} lists, put each answer beside it, and run this again",
-        path.display()
-    );
+/// Leaves the requests where the answers are expected, and says what comes `next`.
+pub(super) fn ask(folder: &Path, requests: &[Request], next: &str) -> Outcome {
+    let list = attach::leave(folder, requests)?;
+    let count = match requests.len() {
+        1 => "1 signature is missing".to_owned(),
+        count => format!("{count} signatures are missing"),
+    };
+    eprintln!("graven: {count}: sign what {} lists, put each answer beside it {next}", list.display());
     Ok(Status::Pending)
 }
 

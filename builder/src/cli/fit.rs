@@ -175,7 +175,7 @@ fn sign(arguments: &SignArguments) -> Outcome {
         timestamp: timestamp(&bytes)?,
     };
     match fit::sign(&bytes, &options, &*signer).map_err(|error| named(error, &arguments.fit))? {
-        Signed::Pending(requests) => ask(&pending, requests),
+        Signed::Pending(requests) => ask(&pending, &requests, "as ID.sig, and run this again"),
         Signed::Whole(signed) => {
             write_new(&arguments.to, &signed)?;
             if signer.certificate().is_development() {

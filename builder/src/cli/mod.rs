@@ -1,7 +1,9 @@
 //! The command line: what a user types, and what it means.
 
+mod attach;
 mod build;
 mod contents;
+mod expiry;
 mod fit;
 mod flash;
 mod fsverity;
@@ -93,6 +95,8 @@ enum Verb {
     Fetch(supply::FetchArguments),
     /// Builds a signed disk image from a recipe.
     Build(build::Arguments),
+    /// Takes signatures that were made elsewhere, checks each, and goes on with the build that waits for them.
+    Attach(attach::Arguments),
     /// Shows what would be built; writes nothing.
     Plan(build::PlanArguments),
     /// Proves an image offline, from its bytes alone.
@@ -162,6 +166,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Lock(arguments) => supply::lock(&arguments),
         Verb::Fetch(arguments) => supply::fetch(&arguments),
         Verb::Build(arguments) => build::run(&arguments),
+        Verb::Attach(arguments) => attach::run(&arguments),
         Verb::Plan(arguments) => build::plan(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Inspect(arguments) => contents::inspect(&arguments),

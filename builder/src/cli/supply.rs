@@ -79,6 +79,11 @@ impl SupplyArguments {
         self.with(|supplies| obtain(path, Some(wanted), &self.change(), keep, supplies))
     }
 
+    /// Whether the network is left alone.
+    pub(super) fn offline(&self) -> bool {
+        self.offline
+    }
+
     /// The folder of fetched packages.
     pub(super) fn store(&self) -> Result<PathBuf, Failure> {
         self.store.clone().map_or_else(default_store, Ok)
@@ -182,8 +187,8 @@ pub(crate) fn fetch(arguments: &FetchArguments) -> Outcome {
     Ok(Status::Good)
 }
 
-/// Seconds since 1970, for the expiry of indexes and keys.
-fn now() -> Result<i64, Failure> {
+/// Seconds since 1970, for the expiry of indexes, keys and certificates.
+pub(super) fn now() -> Result<i64, Failure> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = since.ok().and_then(|since| i64::try_from(since.as_secs()).ok());
     seconds.ok_or_else(|| {

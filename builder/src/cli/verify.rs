@@ -18,6 +18,7 @@ use graven_verify::{CertificatesError, Disk, Options, Role, Trust, prove, read_c
 use graven_verity::io::{ReadAt, Window};
 use sha2::{Digest, Sha256};
 
+use super::expiry::ExpiryArguments;
 use super::progress::Bar;
 use super::run::disk_of;
 use super::{Failure, Outcome, Status, print};
@@ -33,6 +34,8 @@ pub(crate) struct Arguments {
     image: PathBuf,
     #[command(flatten)]
     proof: ProofArguments,
+    #[command(flatten)]
+    expiry: ExpiryArguments,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -86,7 +89,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         return Err(Status::Usage.because()(anyhow!(hint)));
     }
     let report = arguments.proof.prove(&path, &disk, &trust)?;
-    print(&if arguments.json { json(&report) } else { format!("{report}\n") })?;
+    let signers = report.vouchers.iter().map(|voucher| &voucher.certificate);
+    arguments.expiry.warn(signers)?;
+    print(&if arguments.json { json(&report, &arguments.expiry)? } else { format!("{report}\n") })?;
     Ok(if report.verdict() == State::Ok { Status::Good } else { Status::Bad })
 }
 
@@ -110,9 +115,15 @@ pub(super) fn open(path: &Path) -> Result<Disk, Failure> {
     open().with_context(opening).map_err(Status::Environment.because())
 }
 
-fn json(report: &Report) -> String {
-    let value = serde_json::json!({ "verdict": report.verdict(), "links": report.links });
-    format!("{value:#}\n")
+fn json(report: &Report, expiry: &ExpiryArguments) -> Result<String, Failure> {
+    let mut signers = Vec::new();
+    for voucher in &report.vouchers {
+        let mut signer = expiry.describe(&voucher.certificate)?;
+        signer["vouches_for"] = voucher.links.iter().map(ToString::to_string).collect();
+        signers.push(signer);
+    }
+    let value = serde_json::json!({ "verdict": report.verdict(), "links": report.links, "signers": signers });
+    Ok(format!("{value:#}\n"))
 }
 
 impl ProofArguments {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use graven_boot::x509::Certificate;
+use graven_handoff::hex;
 use serde::Serialize;
 
 /// How a link stands.
@@ -37,11 +39,22 @@ impl Link {
     }
 }
 
+/// A trusted certificate, and the signatures that it stands behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voucher {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The names of the links that it vouches for, in the report's order.
+    pub links: Vec<Cow<'static, str>>,
+}
+
 /// Every link that could be looked at, in the order in which a machine would meet them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The links.
     pub links: Vec<Link>,
+    /// Who vouches for what, as far as it is proved.
+    pub vouchers: Vec<Voucher>,
 }
 
 impl Report {
@@ -84,6 +97,15 @@ impl Report {
         self.links.push(Link { name: name.into(), state, detail: detail.into() });
     }
 
+    /// The certificate vouches for the link.
+    pub(crate) fn vouch(&mut self, link: impl Into<Cow<'static, str>>, certificate: &Certificate) {
+        let link = link.into();
+        match self.vouchers.iter_mut().find(|known| known.certificate == *certificate) {
+            Some(known) => known.links.push(link),
+            None => self.vouchers.push(Voucher { certificate: certificate.clone(), links: vec![link] }),
+        }
+    }
+
     /// The worst state of all links; an empty report proves nothing.
     #[must_use]
     pub fn verdict(&self) -> State {
@@ -97,7 +119,7 @@ impl Report {
 }
 
 impl fmt::Display for Report {
-    /// A line a link, then the verdict.
+    /// A line a link, a line a signer, then the verdict.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for link in &self.links {
             let mark = match link.state {
@@ -106,6 +128,9 @@ impl fmt::Display for Report {
                 State::Bad => "BAD     ",
             };
             writeln!(f, "{mark}  {:<20} {}", link.name, link.detail)?;
+        }
+        for voucher in &self.vouchers {
+            writeln!(f, "signer    {voucher}")?;
         }
         let count = |state| self.in_state(state).count();
         match self.verdict() {
@@ -116,5 +141,17 @@ impl fmt::Display for Report {
             }
             State::Bad => write!(f, "BAD: {} of {} links broken", count(State::Bad), self.links.len()),
         }
+    }
+}
+
+impl fmt::Display for Voucher {
+    /// `«CN=acme db», key id 6f2c…, until 2031-05-01T00:00:00Z: boot-signature, policy-signature`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, until) = self.certificate.dates();
+        write!(f, "«{}», ", self.certificate.subject())?;
+        if let Some(id) = self.certificate.subject_key_id() {
+            write!(f, "key id {}, ", hex::encode(&id))?;
+        }
+        write!(f, "until {until}: {}", self.links.join(", "))
     }
 }

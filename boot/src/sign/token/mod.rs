@@ -68,6 +68,9 @@ pub enum TokenProblem {
         /// What it answered.
         source: Pkcs11Error,
     },
+    /// No token is asked so.
+    #[error("tokens are not asked for {0} signatures here: sign with a program (exec:) or elsewhere")]
+    Algorithm(Algorithm),
     /// What it signed is no signature by the certificate's key.
     #[error("its key is not the certificate's: {0}")]
     BadSignature(#[from] BadSignature),
@@ -100,7 +103,7 @@ impl TokenSigner {
             PublicKey::Rsa { bits, .. } => *bits,
             _ => 0,
         };
-        let (mechanism, data) = how(algorithm, digest, bits);
+        let (mechanism, data) = how(algorithm, digest, bits).ok_or(TokenProblem::Algorithm(algorithm))?;
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let signed = session.sign(&mechanism, self.key, &data);
         let signature = signed.map_err(|source| TokenProblem::Token { doing: "signing", source })?;
@@ -208,8 +211,9 @@ fn pin(source: &Pin, label: &str, ask: &dyn Fn(&str) -> io::Result<String>) -> i
     }
 }
 
-/// By which mechanism a token signs so, and what it is given: all take a digest, since not every token computes one.
-fn how(algorithm: Algorithm, digest: Vec<u8>, modulus_bits: usize) -> (Mechanism<'static>, Vec<u8>) {
+/// By which mechanism a token signs so, and what it is given: all take a digest, since not every token computes one. ML-DSA
+/// takes none.
+fn how(algorithm: Algorithm, digest: Vec<u8>, modulus_bits: usize) -> Option<(Mechanism<'static>, Vec<u8>)> {
     let pss = |hash_alg, mgf| {
         // The longest salt that the modulus has room for.
         let salt = modulus_bits.div_ceil(8).saturating_sub(digest.len()).saturating_sub(2);
@@ -222,10 +226,11 @@ fn how(algorithm: Algorithm, digest: Vec<u8>, modulus_bits: usize) -> (Mechanism
         Algorithm::RsaPssSha384 => pss(MechanismType::SHA384, PkcsMgfType::MGF1_SHA384),
         Algorithm::RsaPssSha512 => pss(MechanismType::SHA512, PkcsMgfType::MGF1_SHA512),
         Algorithm::RsaPkcs1Sha256 | Algorithm::RsaPkcs1Sha384 | Algorithm::RsaPkcs1Sha512 => {
-            return (Mechanism::RsaPkcs, [prefix(algorithm), &digest].concat());
+            return Some((Mechanism::RsaPkcs, [prefix(algorithm), &digest].concat()));
         }
+        Algorithm::MlDsa65 => return None,
     };
-    (mechanism, digest)
+    Some((mechanism, digest))
 }
 
 /// What stands before a digest in a `DigestInfo` (RFC 8017, 9.2).

@@ -71,6 +71,7 @@ fn fit_signature(bytes: &[u8], trust: &Trust, report: &mut Report) -> Option<Cer
             None => {}
         }
     }
+    vouch(&problems, &signers, report);
     let by: Vec<String> = signers.iter().map(|certificate| named(certificate)).collect();
     let count = found.configurations.len();
     report.judge(
@@ -79,6 +80,13 @@ fn fit_signature(bytes: &[u8], trust: &Trust, report: &mut Report) -> Option<Cer
         format!("{count} of {count} configurations signed by {}", by.join(", ")),
     );
     signers.first().map(|certificate| (*certificate).clone())
+}
+
+/// Each of them stands behind the boot artefact, where nothing is wrong with its signatures.
+fn vouch(problems: &[String], signers: &[&Certificate], report: &mut Report) {
+    if problems.is_empty() {
+        signers.iter().for_each(|signer| report.vouch(SIGNATURE, signer));
+    }
 }
 
 /// One kernel, one initramfs, a device tree for each configuration and the overlays that go over it; nothing else.
@@ -158,6 +166,7 @@ fn uki_signature(bytes: &[u8], trust: &Trust, report: &mut Report) -> Option<Cer
             Err(error) => problems.push(explain(&error)),
         }
     }
+    vouch(&problems, &signers, report);
     let by: Vec<String> = signers.iter().map(|certificate| named(certificate)).collect();
     report.judge(
         SIGNATURE,

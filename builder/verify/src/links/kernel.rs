@@ -87,7 +87,7 @@ pub(crate) fn kernel(
             .policy
             .clone()
             .zip(signers.root.clone())
-            .map(|(policy, root_hash)| kernel::Signers { policy, root_hash }),
+            .map(|(policy, root_hash)| kernel::Signers { policy, root_hash, issuers: None }),
     };
     let (mut problems, mut accepted) = (Vec::new(), Vec::new());
     if let Some(plan) = plan

@@ -54,6 +54,7 @@ pub(crate) fn policy_signature(
         Ok(verified) => {
             let (bytes, signer) = (message.len(), named(verified.certificate));
             report.ok(LINK, format!("{bytes} bytes of PKCS#7, signed by {signer}"));
+            report.vouch(LINK, verified.certificate);
             Some((verified.content.to_vec(), Some(verified.certificate.clone())))
         }
         Err(error) => {

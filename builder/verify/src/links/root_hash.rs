@@ -1,6 +1,6 @@
 //! A root hash: signed; and the superblock that stage0 compares.
 
-use graven_boot::pkcs7::verify_root_hash;
+use graven_boot::pkcs7::{SignedData, verify_root_hash};
 use graven_boot::x509::Certificate;
 use graven_handoff::hex;
 use graven_image::gpt::Partition;
@@ -52,7 +52,9 @@ pub(crate) fn root_signature(
     let trusted = trust.certificates(Role::Root);
     let signer = match verify_root_hash(&signature.message, &hash, &trusted) {
         Ok(certificate) => {
-            let own = certificate.fingerprint();
+            let message = SignedData::parse(&signature.message).ok();
+            let signer = message.as_ref().and_then(|message| message.signer_among(&trusted));
+            let own = signer.unwrap_or(certificate).fingerprint();
             if signature.fingerprint.is_some_and(|fingerprint| fingerprint != own.0) {
                 let named = hex::encode(&signature.fingerprint.unwrap_or_default());
                 problems.push(format!("certificateFingerprint is {named}, the signer's is {own}"));
@@ -64,6 +66,9 @@ pub(crate) fn root_signature(
             None
         }
     };
+    if let Some(signer) = signer.as_ref().filter(|_| problems.is_empty()) {
+        report.vouch(link.clone(), signer);
+    }
     let by = signer.as_ref().map(named).unwrap_or_default();
     if problems.is_empty() && device.root_hash.is_none() {
         report.unproved(
