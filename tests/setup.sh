@@ -198,16 +198,17 @@ if ! have 'linux-source-7.3_*_all.deb'; then
   (cd "$debs" && apt-get "${options[@]}" download linux-source-7.3)
 fi
 
-# 5. Trixie's systemd tools, to judge images: unpacked, and run with their own libraries (`oracle::trixie`).
+# 5. Trixie's systemd tools, to judge images, and its openssl, which knows ML-DSA: unpacked, and run with their own libraries
+# (`oracle::trixie`).
 trixie=$cache/trixie
-if ! [ -e "$trixie/usr/bin/systemd-dissect" ] || ! command -v ukify >/dev/null; then
+if ! [ -e "$trixie/usr/bin/systemd-dissect" ] || ! [ -e "$trixie/usr/bin/openssl" ] || ! command -v ukify >/dev/null; then
   use_private_apt
-  say "fetching trixie's systemd-container, systemd-repart, systemd-ukify with what they need"
+  say "fetching trixie's systemd-container, systemd-repart, systemd-ukify, openssl with what they need"
   archives=$cache/apt/trixie-debs
   rm -rf "$archives" "$trixie.new"
   mkdir -p "$archives/partial" "$trixie.new"
   apt-get "${options[@]}" -o "Dir::Cache::archives=$archives" -y --no-install-recommends --download-only install \
-    systemd-container systemd-repart erofs-utils cryptsetup-bin bash >/dev/null
+    systemd-container systemd-repart erofs-utils cryptsetup-bin openssl bash >/dev/null
   (cd "$archives" && apt-get "${options[@]}" download systemd-ukify)
   # base-files first: it brings the links of the merged /usr.
   for deb in "$archives"/base-files_*.deb "$archives"/*.deb; do dpkg-deb -x "$deb" "$trixie.new"; done

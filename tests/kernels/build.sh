@@ -3,6 +3,10 @@
 # Cross-compiled from Debian's linux-source-7.3, without root and without emulation: some twenty minutes of one core.
 #
 #   tests/kernels/build.sh [KEYS]
+#   tests/kernels/build.sh --ml-dsa
+#
+# With --ml-dsa: the one kernel of `ml-dsa.config` instead, which checks ML-DSA signatures and boots no appliance. Its keys lie in
+# ~/.cache/graven/keys-ml-dsa, made on first use.
 #
 # KEYS is a folder as `graven keys new` makes it. Its policy.crt goes into the kernel: without UEFI that is the only place
 # where the kernel looks for it. It must also hold modules.pem, key and certificate that sign the modules, and gets one
@@ -16,7 +20,18 @@ set -euo pipefail
 umask 022
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/graven
-default_keys=$cache/keys-arm64
+set=arm64
+fragments=("$here"/{arm64,deny}.config)
+files=("$here/deny.pol")
+kinds=()
+if [ "${1-}" = --ml-dsa ]; then
+  set=ml-dsa
+  fragments=("$here/ml-dsa.config")
+  files=()
+  kinds=(--algorithm policy=ml-dsa-65)
+  shift
+fi
+default_keys=$cache/keys-$set
 keys=${1:-$default_keys}
 # Raised when the same files would make another kernel because of what this script does with them.
 procedure=1
@@ -34,9 +49,9 @@ flock 9
 if ! [ -e "$keys/policy.crt" ]; then
   [ "$keys" = "$default_keys" ] || { say "$keys has no policy.crt: make it with graven keys new"; exit 2; }
   say "making $keys"
-  (cd "$here/../.." && cargo run --quiet --locked --bin graven -- keys new "$keys" --name "Tests on arm64") >&2
+  (cd "$here/../.." && cargo run --quiet --locked --bin graven -- keys new "$keys" --name "Tests on $set" "${kinds[@]}") >&2
 fi
-if ! [ -e "$keys/modules.pem" ]; then
+if [ "$set" = arm64 ] && ! [ -e "$keys/modules.pem" ]; then
   (
     umask 077
     openssl req -x509 -newkey rsa:2048 -nodes -sha256 -days 36500 -subj "/CN=Tests on arm64 modules" \
@@ -53,17 +68,16 @@ deb=$(compgen -G "$cache/debs/linux-source-7.3_*_all.deb" | sort -V | tail -n 1)
 digest=$(
   {
     echo "$procedure"
-    options "$here/arm64.config"
-    options "$here/deny.config"
-    cat "$here/deny.pol" "$keys/policy.crt"
-    openssl x509 -in "$keys/modules.pem"
+    for fragment in "${fragments[@]}"; do options "$fragment"; done
+    cat "${files[@]}" "$keys/policy.crt"
+    [ "$set" != arm64 ] || openssl x509 -in "$keys/modules.pem"
     basename "$deb"
     "${cross}gcc" --version
   } | sha256sum | cut -c -16
 )
-result=$kernels/arm64-$digest
+result=$kernels/$set-$digest
 finish() {
-  [ "$keys" != "$default_keys" ] || ln -sfn "arm64-$digest" "$kernels/arm64"
+  [ "$keys" != "$default_keys" ] || ln -sfn "$set-$digest" "$kernels/$set"
   echo "$result"
   exit 0
 }
@@ -80,8 +94,8 @@ dpkg-deb --fsys-tarfile "$deb" | tar -xO ./usr/src/linux-source-7.3.tar.xz | tar
 # Nothing of this machine or day in the bytes. Paths are relative to the build tree, since the configuration lies in the kernel.
 export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026' KBUILD_BUILD_USER=graven KBUILD_BUILD_HOST=graven
 export KBUILD_BUILD_VERSION=1 LC_ALL=C TZ=UTC
-(umask 077; cp "$keys/modules.pem" "$work/build/modules.pem")
-cp "$keys/policy.crt" "$here/deny.pol" "$work/build/"
+[ "$set" != arm64 ] || (umask 077; cp "$keys/modules.pem" "$work/build/modules.pem")
+cp "$keys/policy.crt" "${files[@]}" "$work/build/"
 make=(nice -n 10 make --no-print-directory -s -C "$work/source" "O=$work/build" ARCH=arm64 "CROSS_COMPILE=$cross" "-j$(nproc)")
 log=$kernels/build.log
 quietly() {
@@ -122,8 +136,15 @@ variant() {
   mv "$work"/install/lib/modules/* "$to/modules"
   rm -rf "$work/install" "$to/modules/build" "$to/modules/source"
 }
-variant base "$here/arm64.config"
-variant deny "$here/arm64.config" "$here/deny.config"
+if [ "$set" = arm64 ]; then
+  variant base "$here/arm64.config"
+  variant deny "$here/arm64.config" "$here/deny.config"
+else
+  # Without modules.
+  configure "$here/ml-dsa.config"
+  quietly "${make[@]}" Image
+  cp "$work/build/arch/arm64/boot/Image" "$work/build/.config" "$work/result/"
+fi
 
 mv "$work/result" "$result"
 say "built in $((SECONDS - started)) s"

@@ -134,14 +134,32 @@ pub fn machine(out: &Path) -> Machine {
     machine_trusting(out, keys())
 }
 
-/// A machine that trusts another set of keys. It has one processor: QEMU's emulation may stand still in the early boot while
-/// a second one comes up.
+/// A machine that trusts another set of keys.
 pub fn machine_trusting(out: &Path, keys: &Path) -> Machine {
-    let disk = if out.is_dir() { out.join(graven::deliver::DISK) } else { out.to_owned() };
+    machine_with_db(out, &[certificate_of(keys)])
+}
+
+/// As [`machine`], with more certificates in db.
+pub fn machine_trusting_also(out: &Path, more: &[Certificate]) -> Machine {
+    let all: Vec<Certificate> = std::iter::once(certificate_of(keys())).chain(more.iter().cloned()).collect();
+    machine_with_db(out, &all)
+}
+
+/// The db certificate of a folder of keys.
+fn certificate_of(keys: &Path) -> Certificate {
     let pem = std::fs::read(keys.join("db.crt")).expect("the keys have a db certificate");
-    let certificate = Certificate::read_all(&pem).expect("it is a certificate").remove(0);
-    let list = certificate_list(uuid::Uuid::nil(), &certificate).expect("it fits a signature list");
-    Machine::new(disk).cpus(1).enrol(Enrolment { pk: list.clone(), kek: list.clone(), db: list })
+    Certificate::read_all(&pem).expect("it is a certificate").remove(0)
+}
+
+/// A machine with the first certificate as PK and KEK, and all in db. It has one processor: QEMU's emulation may stand still in the
+/// early boot while a second one comes up.
+fn machine_with_db(out: &Path, certificates: &[Certificate]) -> Machine {
+    let disk = if out.is_dir() { out.join(graven::deliver::DISK) } else { out.to_owned() };
+    let list =
+        |certificate| certificate_list(uuid::Uuid::nil(), certificate).expect("it fits a signature list");
+    let own = list(&certificates[0]);
+    let db = certificates.iter().flat_map(list).collect();
+    Machine::new(disk).cpus(1).enrol(Enrolment { pk: own.clone(), kek: own, db })
 }
 
 /// Every file of an output folder by its name, read whole.

@@ -104,6 +104,24 @@ pub fn arm64_kernels() -> &'static Path {
     })
 }
 
+/// The kernel of `tests/kernels/ml-dsa.config`, which trusts the policy certificate of [`ml_dsa_keys`]. Built where it is not there
+/// yet, which takes minutes.
+pub fn ml_dsa_kernel() -> PathBuf {
+    let build = project().join("tests/kernels/build.sh");
+    let output = Command::new(&build)
+        .arg("--ml-dsa")
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("the script can be started");
+    assert!(output.status.success(), "{}: {}", build.display(), output.status);
+    PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()).join("Image")
+}
+
+/// Keys that stay, since [`ml_dsa_kernel`] trusts them; there once it is built.
+pub fn ml_dsa_keys() -> PathBuf {
+    cache().join("keys-ml-dsa")
+}
+
 /// The U-Boot of `tests/u-boot`, which wants its control device tree behind it. Built where it is not there yet.
 pub fn locked_u_boot() -> Vec<u8> {
     let build = project().join("tests/u-boot/build.sh");
