@@ -217,6 +217,28 @@ if ! [ -e "$trixie/usr/bin/systemd-dissect" ] || ! [ -e "$trixie/usr/bin/openssl
   "${root[@]}" install -m 755 "$trixie/usr/bin/ukify" /usr/local/bin/ukify
 fi
 
+# The writers of small file systems, which Debian 12 has too old, by programs that stand for them: `--tools $cache/writers/bin`.
+writers=$cache/writers
+if ! [ -x "$writers/bin/mke2fs" ]; then
+  use_private_apt
+  say "fetching trixie's erofs-utils, squashfs-tools, e2fsprogs with what they need"
+  archives=$cache/apt/writers-debs
+  rm -rf "$archives" "$writers" "$writers.new"
+  mkdir -p "$archives/partial" "$writers.new/bin"
+  apt-get "${options[@]}" -o "Dir::Cache::archives=$archives" -y --no-install-recommends --download-only install \
+    erofs-utils squashfs-tools e2fsprogs libarchive13t64 >/dev/null
+  for deb in "$archives"/*.deb; do dpkg-deb -x "$deb" "$writers.new"; done
+  for program in bin/mkfs.erofs bin/fsck.erofs bin/dump.erofs bin/sqfstar bin/unsquashfs sbin/mke2fs sbin/e2fsck sbin/debugfs; do
+    {
+      printf '#!/bin/sh\nexec "%s/usr/lib64/ld-linux-x86-64.so.2" --library-path ' "$writers"
+      printf '"%s/usr/lib/x86_64-linux-gnu" "%s/usr/%s" "$@"\n' "$writers" "$writers" "$program"
+    } >"$writers.new/bin/${program##*/}"
+    chmod 755 "$writers.new/bin/${program##*/}"
+  done
+  rm -rf "$archives"
+  mv "$writers.new" "$writers"
+fi
+
 # 6. A real Debian system as one archive. Its bytes depend on nothing but the day's packages.
 system=$cache/debian-systemd.tar
 if ! [ -e "$system" ]; then

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use graven_boot::kernel::Kernel;
-use graven_image::erofs;
+use graven_image::any;
 use graven_image::probe::{FileSystem, Probed, probe};
 use graven_image::tree::{Kind, Metadata, Tree, TreePath};
 use graven_recipe::{self as recipe, Recipe};
@@ -139,11 +139,8 @@ impl Volume {
 
     /// Whether it has this folder, as far as its file system can be looked into here.
     fn lacks_folder(&self, path: &str) -> Result<bool> {
-        if self.probed.file_system != FileSystem::Erofs {
-            return Ok(false);
-        }
         let file = self.file.try_clone().map_err(|error| Error::io(&self.path, error))?;
-        let Ok(tree) = erofs::Reader::open(file).and_then(|reader| reader.tree()) else { return Ok(false) };
+        let Ok(tree) = any::Reader::open(file).and_then(|reader| reader.tree()) else { return Ok(false) };
         let id = tree.lookup(&TreePath::parse(path.as_bytes())?);
         Ok(!id.is_ok_and(|id| matches!(tree.inode(id).kind, Kind::Directory(_))))
     }

@@ -125,13 +125,12 @@ impl From<ExtractError> for Failure {
 
 /// Whether reading itself failed, rather than what was read being wrong.
 fn is_broken_medium(error: &ContentsError) -> bool {
-    use graven_image::{erofs, fat, gpt};
-    matches!(
-        error,
-        ContentsError::Table(gpt::Error::Io { .. })
-            | ContentsError::Fat(fat::Error::Io { .. })
-            | ContentsError::Root(erofs::ReadError::Io { .. })
-    )
+    use graven_image::{fat, gpt};
+    match error {
+        ContentsError::Table(gpt::Error::Io { .. }) | ContentsError::Fat(fat::Error::Io { .. }) => true,
+        ContentsError::Root(error) => error.is_io(),
+        _ => false,
+    }
 }
 
 pub(crate) fn inspect(arguments: &InspectArguments) -> Outcome {

@@ -97,16 +97,14 @@ fn range(text: &str) -> Result<(u64, u64), String> {
 
 impl From<MakeError> for Failure {
     fn from(error: MakeError) -> Self {
-        use graven_image::erofs::ReadError;
-        use graven_image::erofs::read::LookupError;
         match error {
             MakeError::Contents(error) => error.into(),
             error => {
                 let status = match &error {
-                    MakeError::Io(_)
-                    | MakeError::FileSystem(ReadError::Io { .. })
-                    | MakeError::Lookup(LookupError::Read(ReadError::Io { .. })) => Status::Environment,
-                    MakeError::Lookup(LookupError::Read(_)) => Status::Bad,
+                    MakeError::Io(_) => Status::Environment,
+                    MakeError::FileSystem(error) if error.is_io() => Status::Environment,
+                    MakeError::Lookup(error) if error.is_io() => Status::Environment,
+                    MakeError::Lookup(error) if error.is_bad_image() => Status::Bad,
                     MakeError::Lookup(_)
                     | MakeError::Path(_)
                     | MakeError::Outside { .. }

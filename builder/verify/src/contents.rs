@@ -8,7 +8,7 @@ use graven_boot::kernel::{self, ImageError};
 use graven_boot::pkcs7::{Pkcs7Error, SignedData};
 use graven_boot::uki::{Uki, UkiError};
 use graven_handoff::{self as handoff, Binding, CommandLineError, Plan, PlanError, PolicySource, Volume};
-use graven_image::erofs;
+use graven_image::any;
 use graven_image::fat;
 use graven_image::gpt::{self, Partition, Table};
 use graven_image::tree::Tree;
@@ -183,7 +183,7 @@ pub enum ContentsError {
     },
     /// The root file system.
     #[error("root file system: {0}")]
-    Root(#[from] erofs::ReadError),
+    Root(#[from] any::ReadError),
 }
 
 impl Contents {
@@ -229,12 +229,12 @@ impl Contents {
         Ok(fat::Reader::open(self.partition(&self.layout.esp))?)
     }
 
-    /// The root's EROFS.
+    /// The root's file system, whichever it is.
     ///
     /// # Errors
-    /// No EROFS, or a damaged superblock.
-    pub fn root(&self) -> Result<erofs::Reader<Window<Disk>>, ContentsError> {
-        Ok(erofs::Reader::open(self.partition(&self.layout.root))?)
+    /// None that is read here, or a damaged superblock.
+    pub fn root(&self) -> Result<any::Reader<Window<Disk>>, ContentsError> {
+        Ok(any::Reader::open(self.partition(&self.layout.root))?)
     }
 
     /// The root's files, contents by reference.

@@ -133,8 +133,11 @@ pub struct SignatureSummary {
 /// The root file system and its tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RootSummary {
-    /// UUID of the EROFS.
-    pub uuid: String,
+    /// Which file system it is.
+    pub file_system: &'static str,
+    /// Its UUID; squashfs has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
     /// Bytes of the file system.
     pub bytes: u64,
     /// How many there are of each kind of file.
@@ -265,7 +268,8 @@ pub fn inspect(contents: &Contents) -> Result<Summary, ContentsError> {
         root_hash: boot.binding.root_hash.to_string(),
         root_signer: signer(&signature.message),
         root: RootSummary {
-            uuid: reader.uuid().to_string(),
+            file_system: reader.file_system().name(),
+            uuid: reader.uuid().map(|uuid| uuid.to_string()),
             bytes: reader.bytes(),
             files,
             content_bytes,
@@ -412,7 +416,8 @@ impl fmt::Display for Summary {
         writeln!(f, "\nIPE policy, signed by {}", self.policy_signer)?;
         self.policy.lines().try_for_each(|line| writeln!(f, "  {line}"))?;
         let root = &self.root;
-        writeln!(f, "\nRoot file system, EROFS {}, {} bytes", root.uuid, root.bytes)?;
+        let uuid = root.uuid.iter().map(|uuid| format!(" {uuid}")).collect::<String>();
+        writeln!(f, "\nRoot file system, {}{uuid}, {} bytes", root.file_system, root.bytes)?;
         let files: Vec<String> = root.files.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
         writeln!(f, "  inodes        {}; {} bytes of contents", files.join(", "), root.content_bytes)?;
         writeln!(f, "  root hash     {}", self.root_hash)?;

@@ -91,7 +91,7 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
     let mut devices = Vec::new();
     devices.extend(layout.zip(root).map(|(layout, root)| (root, device(disk, layout, &root, options, r))));
     let params = devices.first().and_then(|(_, params)| params.clone());
-    let tree =
+    let root =
         given(layout, "file-system", r, |layout, r| file_system(disk, layout, plan, params.as_ref(), r));
     for (layout, volume) in layout.into_iter().flat_map(|layout| volumes(plan).map(move |one| (layout, one)))
     {
@@ -110,7 +110,9 @@ pub fn prove(disk: &Disk, manifest: Option<&Manifest>, trust: &Trust, options: &
         });
         devices.push((found, params));
     }
-    given(boot, "kernel", r, |boot, r| kernel(boot, tree.as_ref(), plan, archive, &signers, manifest, r));
+    given(boot, "kernel", r, |boot, r| {
+        kernel(boot, root.as_ref().map(|(tree, probed)| (tree, probed)), plan, archive, &signers, manifest, r)
+    });
     given(layout, "unused-space", r, |layout, r| unused_space(disk, layout, &devices, manifest, r));
 
     given(boot, "profile", r, |boot, r| profile(boot, &signers, options, r));

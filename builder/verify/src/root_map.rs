@@ -1,10 +1,10 @@
-//! Which file a byte of an EROFS belongs to.
+//! Which file a byte of the root belongs to.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use graven_image::erofs::Reader;
+use graven_image::any::Reader;
 use graven_image::gpt::Partition;
 use graven_image::tree::{Content, Kind};
 use graven_verity::io::{ReadAt, Window};
@@ -15,8 +15,8 @@ use crate::prove::Disk;
 
 /// The places of all files' contents, by offset.
 pub(crate) enum RootMap {
-    /// Start, length, path.
-    Files(Vec<(u64, u64, String)>),
+    /// Start, length, path; and whether that is all of them: what is compressed has no place of its own.
+    Files(Vec<(u64, u64, String)>, bool),
     /// Why there is none.
     Unreadable(String),
 }
@@ -34,21 +34,26 @@ impl RootMap {
             Err(error) => return Self::Unreadable(explain(&error)),
         };
         probe.armed.store(true, Ordering::Relaxed);
-        let mut files = Vec::new();
+        let (mut files, mut all) = (Vec::new(), true);
         for entry in tree.walk() {
             if let Kind::File(content) = &entry.inode.kind {
                 let path = shown(&String::from_utf8_lossy(&entry.path));
-                files.extend(probe.places(content).map(|(start, len)| (start, len, path.clone())));
+                match probe.places(content) {
+                    Some(places) => {
+                        files.extend(places.into_iter().map(|(start, len)| (start, len, path.clone())))
+                    }
+                    None => all = false,
+                }
             }
         }
         files.sort();
-        Self::Files(files)
+        Self::Files(files, all)
     }
 
     /// Whose contents lie in the `len` bytes from `offset` on, in words.
     pub(crate) fn whose(&self, offset: u64, len: u64) -> String {
-        let files = match self {
-            Self::Files(files) => files,
+        let (files, all) = match self {
+            Self::Files(files, all) => (files, *all),
             Self::Unreadable(why) => return format!("whose it is cannot be told ({why})"),
         };
         let end = offset.saturating_add(len);
@@ -59,14 +64,16 @@ impl RootMap {
             .collect();
         paths.dedup();
         match paths.as_slice() {
-            [] => "metadata of the file system".to_owned(),
+            [] if all => "metadata of the file system".to_owned(),
+            [] => "compressed contents, or metadata of the file system".to_owned(),
             [one] => format!("in {one}"),
             [first, rest @ ..] => format!("in {first} and {} other small files", rest.len()),
         }
     }
 }
 
-/// Once armed, it answers with zeros and remembers where it was asked: so a file's place is known without reading it.
+/// Once armed, it answers with a zero and remembers where it was asked: so a file's place is known without reading it. Whoever
+/// asks for more than the byte that is asked for unpacks something.
 struct Probe {
     image: Window<Disk>,
     armed: AtomicBool,
@@ -74,31 +81,33 @@ struct Probe {
 }
 
 impl Probe {
-    /// Where the contents lie: in one run, or the blocks and then the tail behind the inode.
-    fn places(&self, content: &Content) -> impl Iterator<Item = (u64, u64)> + use<> {
+    /// Where the contents lie, in runs, holes left out; `None` where they are compressed.
+    fn places(&self, content: &Content) -> Option<Vec<(u64, u64)>> {
         const BLOCK: u64 = 4096;
-        let at = |offset: u64| {
-            content.read_exact_at(&mut [0], offset).ok()?;
-            Some(self.asked.load(Ordering::Relaxed))
-        };
-        let len = content.len;
-        let places = len.checked_sub(1).and_then(|last| Some((at(0)?, at(last)?, last)));
-        let places = match places {
-            None => vec![],
-            Some((start, end, last)) if start.checked_add(last) == Some(end) => vec![(start, len)],
-            Some((start, end, last)) => {
-                let tail = last.checked_rem(BLOCK).unwrap_or(0);
-                let blocks = last.saturating_sub(tail);
-                vec![(start, blocks), (end.saturating_sub(tail), tail.saturating_add(1))]
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        let mut done = 0u64;
+        while done < content.len {
+            let step = content.len.saturating_sub(done).min(BLOCK);
+            self.asked.store(u64::MAX, Ordering::Relaxed);
+            content.read_exact_at(&mut [0], done).ok()?;
+            let start = self.asked.load(Ordering::Relaxed);
+            match runs.last_mut() {
+                _ if start == u64::MAX => {}
+                Some((first, len)) if first.saturating_add(*len) == start => *len = len.saturating_add(step),
+                _ => runs.push((start, step)),
             }
-        };
-        places.into_iter()
+            done = done.saturating_add(step);
+        }
+        Some(runs)
     }
 }
 
 impl ReadAt for Probe {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         if self.armed.load(Ordering::Relaxed) {
+            if buf.len() > 1 {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
             self.asked.store(offset, Ordering::Relaxed);
             buf.fill(0);
             return Ok(());

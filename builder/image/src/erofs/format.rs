@@ -40,8 +40,12 @@ pub(crate) const INCOMPAT_NAMES: [(u32, &str); 9] = [
     (0x80, "48BIT"),
     (0x100, "METABOX"),
 ];
-/// Incompatible feature that says how compressed clusters are padded, and nothing of uncompressed ones.
+/// Incompatible feature that says that compressed clusters are padded in front, and nothing of uncompressed ones.
 pub(crate) const INCOMPAT_ZERO_PADDING: u32 = 0x1;
+/// Incompatible feature: what the compressors were set to follows the superblock; clusters may have several blocks.
+pub(crate) const INCOMPAT_COMPRESSION: u32 = 0x2;
+/// Incompatible feature: files share compressed clusters, or pack their ends together (which is not read here).
+pub(crate) const INCOMPAT_DEDUPE: u32 = 0x20;
 
 /// `erofs_super_block`, 128 bytes at [`SUPERBLOCK_OFFSET`].
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

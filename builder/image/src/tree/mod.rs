@@ -25,7 +25,7 @@ mod walk;
 
 pub use compare::{Aspect, Difference, Names, compare, diff};
 pub use path::{MAX_COMPONENT, MAX_PATH, PathProblem, TreePath, show};
-pub use walk::{Walk, WalkEntry};
+pub use walk::{Below, Walk, WalkEntry};
 
 use std::collections::BTreeMap;
 use std::io;

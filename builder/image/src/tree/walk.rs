@@ -60,7 +60,38 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// One name at or below a file of a tree.
+#[derive(Debug)]
+pub struct Below<'a> {
+    /// Relative, `/` between components; empty for the file itself.
+    pub path: Vec<u8>,
+    /// The inode, the same for every one of its names.
+    pub id: InodeId,
+    /// What is there.
+    pub inode: &'a Inode,
+}
+
 impl Tree {
+    /// Every name from `start` on, a directory before its entries, entries in byte order of their names.
+    pub fn below(&self, start: InodeId) -> impl Iterator<Item = Below<'_>> {
+        let mut waiting = vec![(Vec::new(), start)];
+        std::iter::from_fn(move || {
+            let (path, id) = waiting.pop()?;
+            let inode = self.inode(id);
+            if let Kind::Directory(children) = &inode.kind {
+                for (name, child) in children.iter().rev() {
+                    let mut path: Vec<u8> = path.clone();
+                    if !path.is_empty() {
+                        path.push(b'/');
+                    }
+                    path.extend_from_slice(name);
+                    waiting.push((path, *child));
+                }
+            }
+            Some(Below { path, id, inode })
+        })
+    }
+
     /// Every name, a directory before its entries, entries in byte order of their names; the root comes first.
     pub fn walk(&self) -> Walk<'_> {
         Walk { tree: self, root: false, open: Vec::new(), path: Vec::new() }

@@ -42,7 +42,7 @@ pub(super) fn identities(old: &Side<'_>, new: &Side<'_>) -> Vec<Change> {
         [
             ("root hash", summary.root_hash.clone()),
             ("salt", summary.root.salt.clone()),
-            ("file system UUID", summary.root.uuid.clone()),
+            ("file system UUID", summary.root.uuid.clone().unwrap_or_default()),
             ("policy", format!("sha256:{}", sha256_hex(&boot.policy))),
             ("signed policy", format!("sha256:{}", sha256_hex(&boot.signed_policy))),
             ("boot artefact", format!("sha256:{}", summary.boot.sha256)),

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use graven_image::tree::{InodeId, Kind, Metadata, Tree};
 
-use super::{ExtractError, Selected, below, copy_content, describe, print};
+use super::{ExtractError, Selected, copy_content, describe, print};
 
 /// What was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn to_folder(tree: &Tree, start: InodeId, dest: &Path) -> Result<Extracted, 
     let mut done = Extracted::default();
     let mut first_names: HashMap<InodeId, PathBuf> = HashMap::new();
     let mut directories: Vec<(PathBuf, &Metadata)> = Vec::new();
-    for entry in below(tree, start) {
+    for entry in tree.below(start) {
         // `join` with an empty path would add a slash.
         let path = match entry.path.is_empty() {
             true => dest.to_owned(),

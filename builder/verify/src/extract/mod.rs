@@ -4,10 +4,8 @@
 //! it is made new. Names come from file systems whose readers take no `/`, `..` or empty component.
 
 mod folder;
-mod tar;
 
 pub use folder::{Extracted, to_folder, to_new_file};
-pub use tar::to_tar;
 
 use std::io;
 use std::path::PathBuf;
@@ -15,6 +13,7 @@ use std::str::FromStr;
 
 use graven_boot::initramfs::{Initramfs, Kind as ArchiveKind};
 use graven_image::fat::EntryKind;
+use graven_image::tar::{self, TarError};
 use graven_image::tree::{self, Content, DeviceNumber, Inode, InodeId, Kind, Metadata, Tree, TreePath};
 use graven_verity::io::{ReadAt, Window};
 
@@ -94,6 +93,15 @@ pub enum ExtractError {
         /// What is wrong.
         problem: &'static str,
     },
+}
+
+impl From<TarError> for ExtractError {
+    fn from(error: TarError) -> Self {
+        match error {
+            TarError::Unfit { path, problem } => Self::Tar { path, problem },
+            TarError::Io { path, source } => Self::Io { what: path, source },
+        }
+    }
 }
 
 impl FromStr for Selection {
@@ -177,6 +185,14 @@ pub fn print(selected: &Selected, out: &mut dyn io::Write) -> Result<(), Extract
     }
 }
 
+/// Writes a file or folder of a tree as a pax archive, owners, devices and extended attributes included.
+///
+/// # Errors
+/// What tar cannot hold, and what reading and writing say.
+pub fn to_tar(tree: &Tree, start: InodeId, out: impl io::Write) -> Result<(), ExtractError> {
+    Ok(tar::write(tree, start, out)?)
+}
+
 /// Bytes that are copied at a time.
 const STEP: u64 = 1 << 20;
 
@@ -203,34 +219,6 @@ fn copy_range(
         done = done.saturating_add(step as u64);
     }
     Ok(())
-}
-
-/// One name below the selected folder.
-struct Below<'a> {
-    /// Relative, `/` between components; empty for the folder itself.
-    path: Vec<u8>,
-    id: InodeId,
-    inode: &'a Inode,
-}
-
-/// Every name from `start` on, a directory before its entries.
-fn below(tree: &Tree, start: InodeId) -> impl Iterator<Item = Below<'_>> {
-    let mut waiting = vec![(Vec::new(), start)];
-    std::iter::from_fn(move || {
-        let (path, id) = waiting.pop()?;
-        let inode = tree.inode(id);
-        if let Kind::Directory(children) = &inode.kind {
-            for (name, child) in children.iter().rev() {
-                let mut path: Vec<u8> = path.clone();
-                if !path.is_empty() {
-                    path.push(b'/');
-                }
-                path.extend_from_slice(name);
-                waiting.push((path, *child));
-            }
-        }
-        Some(Below { path, id, inode })
-    })
 }
 
 fn describe(path: &[u8]) -> String {

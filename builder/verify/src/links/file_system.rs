@@ -1,8 +1,8 @@
 //! The file systems: the root readable to the last inode, and able to start; a volume what stage0 is to mount.
 
 use graven_handoff::{Plan, Volume};
-use graven_image::erofs::Reader;
-use graven_image::probe::probe;
+use graven_image::any::Reader;
+use graven_image::probe::{Probed, probe};
 use graven_image::tree::{Kind, Tree, TreePath};
 use graven_verity::dm::Params;
 use graven_verity::io::Window;
@@ -20,23 +20,29 @@ pub(crate) fn file_system(
     plan: Option<&Plan>,
     params: Option<&Params>,
     report: &mut Report,
-) -> Option<Tree> {
+) -> Option<(Tree, Probed)> {
     const LINK: &str = "file-system";
+    let image = || window(disk, &layout.root);
     let read =
-        Reader::open(window(disk, &layout.root)).and_then(|reader| Ok((reader.bytes(), reader.tree()?)));
-    let (bytes, tree) = match read {
+        Reader::open(image()).and_then(|reader| Ok((probe(&image())?, reader.bytes(), reader.tree()?)));
+    let (probed, bytes, tree) = match read {
         Ok(read) => read,
         Err(error) => {
             report.bad(LINK, explain(&error));
             return None;
         }
     };
+    let name = probed.file_system.name();
     let mut problems = Vec::new();
     if let Some(params) = params.filter(|params| params.data_bytes() < bytes) {
         let covered = params.data_bytes();
         problems.push(format!("it has {bytes} bytes, the tree covers {covered}: the rest is not verified"));
     }
     if let Some(plan) = plan {
+        if plan.root.file_system != name {
+            let expected = shown(&plan.root.file_system);
+            problems.push(format!("expected {expected} by stage0's plan, found {name}"));
+        }
         problems.extend(init_problem(&tree, &plan.init.path));
         // What is mounted in a volume has its folder there.
         let in_volume = |target: &str| {
@@ -63,9 +69,9 @@ pub(crate) fn file_system(
     report.judge(
         LINK,
         &problems,
-        format!("EROFS, {inodes} inodes in {bytes} bytes, init {init} is executable"),
+        format!("{name}, {inodes} inodes in {bytes} bytes, init {init} is executable"),
     );
-    Some(tree)
+    Some((tree, probed))
 }
 
 /// A volume's superblock says what the plan says, and nothing of the file system lies outside of what is verified.

@@ -5,6 +5,7 @@ use graven_boot::initramfs::Initramfs;
 use graven_boot::kernel::{self, Demands, InspectError, Kernel, Parts};
 use graven_handoff::initramfs::MODULES;
 use graven_handoff::{Plan, PolicyIdentity, SecureBoot};
+use graven_image::probe::{FileSystem, Probed};
 use graven_image::tree::{Tree, TreePath};
 
 use super::profile::Signers;
@@ -20,7 +21,7 @@ const MOST_BYTES: u64 = 16 << 20;
 /// Without a configuration: unproved.
 pub(crate) fn kernel(
     boot: &Artefact<'_>,
-    tree: Option<&Tree>,
+    root: Option<(&Tree, &Probed)>,
     plan: Option<&Plan>,
     archive: Option<&Initramfs>,
     signers: &Signers,
@@ -48,7 +49,7 @@ pub(crate) fn kernel(
     }
     let of_root = |name: &str| {
         let path = TreePath::parse(format!("/usr/lib/modules/{}/{name}", image.release).as_bytes()).ok()?;
-        tree?.read(&path, MOST_BYTES).ok()
+        root?.0.read(&path, MOST_BYTES).ok()
     };
     let config = of_root("config").and_then(|bytes| String::from_utf8(bytes).ok());
     let source =
@@ -78,7 +79,8 @@ pub(crate) fn kernel(
         boot_chain: boot.chain,
         secure_boot: plan.is_some_and(|plan| plan.secure_boot == SecureBoot::Required),
         fec: plan.is_some_and(|plan| plan.root.verity.fec.is_some()),
-        root_file_system: "EROFS_FS",
+        root_file_system: root.map_or(FileSystem::Erofs, |(_, probed)| probed.file_system).symbol(),
+        root_needs: root.map(|(_, probed)| probed.needs.clone()).unwrap_or_default(),
         command_line_limit: kernel.arch.command_line_size(),
         modules: archive.map_or(Compression::None, compression_of_modules),
         lsm: None,

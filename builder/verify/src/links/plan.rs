@@ -70,15 +70,13 @@ pub(crate) fn plan(
             "dm_verity is loaded without require_signatures=1: unsigned root hashes would pass".to_owned(),
         );
     }
-    if plan.root.file_system != "erofs" {
-        problems.push(format!("the root file system is {}, expected erofs", shown(&plan.root.file_system)));
-    }
-
     let known = [FileSystem::Erofs, FileSystem::Squashfs, FileSystem::Ext4];
-    for volume in &plan.volumes {
-        if !known.iter().any(|known| known.name() == volume.image.file_system) {
-            let (name, found) = (&volume.name, shown(&volume.image.file_system));
-            problems.push(format!("the volume {name} is {found}, expected erofs, squashfs or ext4"));
+    let root = std::iter::once(("the root file system".to_owned(), &plan.root));
+    let volumes = plan.volumes.iter().map(|volume| (format!("the volume {}", volume.name), &volume.image));
+    for (what, image) in root.chain(volumes) {
+        if !known.iter().any(|known| known.name() == image.file_system) {
+            problems
+                .push(format!("{what} is {}, expected erofs, squashfs or ext4", shown(&image.file_system)));
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) fn section(dossier: &Dossier) -> Markup {
         }
         h3 { "Root file system" }
         dl.facts {
-            dt { "EROFS" } dd { code { (root.uuid) } ", " (words::bytes(root.bytes)) }
+            dt { (root.file_system) } dd { code { (root.uuid.as_deref().unwrap_or_default()) } " " (words::bytes(root.bytes)) }
             dt { "Inodes" }
             dd { @for (at, (kind, count)) in root.files.iter().enumerate() { @if at > 0 { ", " } (kind) " " (count) } }
             dt { "Contents" } dd { (words::bytes(root.content_bytes)) }

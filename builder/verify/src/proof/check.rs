@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use graven_boot::pkcs7::{Pkcs7Error, verify_root_hash};
 use graven_boot::x509::Certificate;
-use graven_image::erofs::read::LookupError;
-use graven_image::erofs::{ReadError, Reader};
+use graven_image::any::{LookupError, ReadError, Reader};
 use graven_image::tree::{self, Kind, Metadata, TreePath};
 use graven_verity::dm::RootHash;
 use graven_verity::hash::Digest;
@@ -159,7 +158,8 @@ pub fn check(
     let blocks = proved_blocks(proof, file)?;
     // Whatever it is about, the superblock has to be there: it ties the number of blocks, on which the tree's height hangs, to
     // the root hash. A hash block cannot pass for data then, or data for a hash block.
-    let reader = Reader::open(Arc::new(blocks))?;
+    let blocks = Arc::new(blocks);
+    let reader = Reader::open(blocks.clone())?;
     let (expected, found) = (proof.params.data_bytes(), reader.bytes());
     if expected != found {
         return Err(CheckError::Length { expected, found });
@@ -181,9 +181,9 @@ pub fn check(
         Subject::Block(block) => {
             let size = u64::from(proof.params.data_block_size());
             let start = block.saturating_mul(size);
-            bytes(&reader, start, start.saturating_add(size))
+            bytes(&blocks, start, start.saturating_add(size))
         }
-        Subject::Bytes(start, end) => bytes(&reader, *start, *end),
+        Subject::Bytes(start, end) => bytes(&blocks, *start, *end),
     };
     let contents = match contents {
         Some(place) => Some(read(proof, place, file)?),
@@ -194,8 +194,8 @@ pub fn check(
 
 type Place = (Arc<dyn ReadAt>, u64, u64);
 
-fn bytes(reader: &Reader<Arc<Blocks>>, start: u64, end: u64) -> (Thing, Option<Place>) {
-    (Thing::Bytes { start, end }, Some((reader.image(), start, end.saturating_sub(start))))
+fn bytes(blocks: &Arc<Blocks>, start: u64, end: u64) -> (Thing, Option<Place>) {
+    (Thing::Bytes { start, end }, Some((blocks.clone(), start, end.saturating_sub(start))))
 }
 
 fn root(proof: &ImageProof, trusted: Trusted<'_>) -> Result<Option<Certificate>, CheckError> {

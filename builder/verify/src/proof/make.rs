@@ -3,8 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use graven_image::erofs::read::LookupError;
-use graven_image::erofs::{ReadError, Reader};
+use graven_image::any::{LookupError, ReadError, Reader};
 use graven_image::tree::{self, Kind, TreePath};
 use graven_verity::dm::{Params, RootHash, RootHashError, Superblock, SuperblockError};
 use graven_verity::io::{ReadAt, Window};

@@ -9,6 +9,7 @@ use super::super::format::{
     LAYOUT_FLAT_PLAIN,
 };
 use super::super::plan::MAX_SYMLINK;
+use super::compressed::{Form, Layout};
 use super::{Problem, ReadError, Reader};
 
 /// Why an inode is refused: the image failed, or the inode is bad.
@@ -49,6 +50,16 @@ pub(super) struct RawInode {
     /// First byte in the image.
     pub(super) offset: u64,
     pub(super) place: Place,
+    /// Where contents are compressed: how to find them; `place` is of nothing then.
+    pub(super) compressed: Option<Layout>,
+}
+
+impl RawInode {
+    /// Bytes of a compressed file's map header and index, behind the attributes.
+    pub(super) fn index_bytes(&self) -> u64 {
+        let start = self.xattrs.saturating_add(self.xattr_bytes);
+        self.compressed.as_ref().map_or(0, |layout| layout.end().saturating_sub(start))
+    }
 }
 
 /// Where contents lie: `blocks_len` bytes at `blocks`, then the rest at `tail`.
@@ -108,6 +119,7 @@ impl<R: ReadAt + 'static> Reader<R> {
             xattr_bytes,
             offset,
             place: Place { blocks: 0, blocks_len: 0, tail: 0, tail_len: 0 },
+            compressed: None,
         };
         match &extended {
             // As kernels from 6.15 on read it; before, the field was reserved and 0.
@@ -121,7 +133,13 @@ impl<R: ReadAt + 'static> Reader<R> {
                 inode.device = extended.data.get();
             }
         }
-        inode.place = self.place(&inode, format >> FORMAT_LAYOUT_SHIFT)?;
+        let layout = format >> FORMAT_LAYOUT_SHIFT;
+        inode.place = self.place(&inode, layout)?;
+        inode.compressed = match layout {
+            LAYOUT_COMPRESSED_FULL => Some(self.map_header(&inode, Form::Full)?),
+            LAYOUT_COMPRESSED_COMPACT => Some(self.map_header(&inode, Form::Compact)?),
+            _ => None,
+        };
         Ok(inode)
     }
 
@@ -138,7 +156,16 @@ impl<R: ReadAt + 'static> Reader<R> {
         let inline = match layout {
             LAYOUT_FLAT_PLAIN => false,
             LAYOUT_FLAT_INLINE => true,
-            LAYOUT_COMPRESSED_FULL | LAYOUT_COMPRESSED_COMPACT => return Err(Problem::Compressed),
+            LAYOUT_COMPRESSED_FULL | LAYOUT_COMPRESSED_COMPACT => {
+                if inode.file_type != FileType::Regular {
+                    return Err(Problem::Compressed("file of its kind"));
+                }
+                if !self.facts.zero_padding {
+                    return Err(Problem::Compressed("file that is padded behind"));
+                }
+                let tail = inode.xattrs.saturating_add(inode.xattr_bytes);
+                return Ok(Place { blocks: 0, blocks_len: 0, tail, tail_len: 0 });
+            }
             LAYOUT_CHUNK_BASED => return Err(Problem::Chunked),
             other => return Err(Problem::Layout(other)),
         };

@@ -1,10 +1,11 @@
-//! Reading uncompressed EROFS, ours and others', without trust in a single byte of it.
+//! Reading EROFS, ours and others', compressed or not, without trust in a single byte of it.
 //!
 //! What the kernel would refuse or not find is refused here too; so is what no honest writer makes: structures
 //! that share bytes, directories in two places, names out of order. Work and memory are bounded by the image's
 //! length.
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+mod compressed;
 mod contents;
 mod dirents;
 mod inode;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use super::format::{BLOCK, SLOT};
 use crate::tree::Tree;
+use crate::unpack::Cache;
 use superblock::Facts;
 
 /// An EROFS image whose superblock has been found good.
@@ -31,6 +33,8 @@ use superblock::Facts;
 pub struct Reader<R> {
     image: Arc<R>,
     facts: Facts,
+    /// Compressed contents that were read lately.
+    unpacked: Arc<Cache>,
 }
 
 impl<R: ReadAt + 'static> Reader<R> {
@@ -40,7 +44,7 @@ impl<R: ReadAt + 'static> Reader<R> {
     /// [`ReadError`]: no EROFS, a damaged superblock, features that are not read here, an image cut short.
     pub fn open(image: R) -> Result<Self, ReadError> {
         let facts = Facts::read(&image)?;
-        Ok(Self { image: Arc::new(image), facts })
+        Ok(Self { image: Arc::new(image), facts, unpacked: Arc::default() })
     }
 
     /// What holds the image.

@@ -42,11 +42,8 @@ pub enum ReadError {
         /// What is possible.
         expected: &'static str,
     },
-    /// Features beyond uncompressed files.
-    #[error(
-        "the image needs {}; only uncompressed EROFS without such features is read here",
-        feature_names(*.0)
-    )]
+    /// Features that are not known here.
+    #[error("the image needs {}; EROFS with such features is not read here", feature_names(*.0))]
     Features(u32),
     /// Fewer bytes than blocks.
     #[error("the image is cut short: {expected} bytes according to its superblock, {found} are there")]
@@ -105,9 +102,15 @@ pub enum Problem {
     /// Format bits that are not known.
     #[error("its format {0:#06x} has bits that are not known here")]
     Format(u16),
-    /// Compressed contents.
-    #[error("its contents are compressed; only uncompressed EROFS is read here")]
-    Compressed,
+    /// Compressed contents of something that is no file, or in an image that pads them the old way.
+    #[error("its contents are compressed, which is not read here for a {0}")]
+    Compressed(&'static str),
+    /// The index of compressed contents.
+    #[error("the index of its compressed contents is damaged or of no known kind: {0}")]
+    Index(&'static str),
+    /// The indexes of the image are longer than the image.
+    #[error("its index and those before it have more bytes than the image")]
+    IndexBytes,
     /// Chunk-based contents.
     #[error("its contents are a list of chunks; only flat files are read here")]
     Chunked,

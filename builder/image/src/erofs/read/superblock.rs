@@ -6,8 +6,8 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 use super::super::format::{
-    BLOCK, BLOCK_BITS, BLOCK_LEN, COMPAT_SUPERBLOCK_CHECKSUM, INCOMPAT_ZERO_PADDING, MAGIC,
-    SUPERBLOCK_EXTENSION, SUPERBLOCK_OFFSET, Superblock,
+    BLOCK, BLOCK_BITS, BLOCK_LEN, COMPAT_SUPERBLOCK_CHECKSUM, INCOMPAT_COMPRESSION, INCOMPAT_DEDUPE,
+    INCOMPAT_ZERO_PADDING, MAGIC, SUPERBLOCK_EXTENSION, SUPERBLOCK_OFFSET, Superblock,
 };
 use super::ReadError;
 use crate::checksum::crc32c;
@@ -29,6 +29,10 @@ pub(super) struct Facts {
     pub(super) build_time: i64,
     pub(super) uuid: Uuid,
     pub(super) volume_name: Vec<u8>,
+    /// Algorithms that compressed files may use, a bit each.
+    pub(super) algorithms: u16,
+    /// Compressed clusters are padded in front.
+    pub(super) zero_padding: bool,
 }
 
 impl Facts {
@@ -61,7 +65,8 @@ impl Facts {
                 return Err(ReadError::Checksum { expected, found });
             }
         }
-        let foreign = superblock.feature_incompat.get() & !INCOMPAT_ZERO_PADDING;
+        let features = superblock.feature_incompat.get();
+        let foreign = features & !(INCOMPAT_ZERO_PADDING | INCOMPAT_COMPRESSION | INCOMPAT_DEDUPE);
         if foreign != 0 {
             return Err(ReadError::Features(foreign));
         }
@@ -93,6 +98,12 @@ impl Facts {
             xattr_block: superblock.xattr_blkaddr.get().into(),
             build_time: superblock.build_time.get().cast_signed(),
             uuid: Uuid::from_bytes(superblock.uuid),
+            algorithms: match features & INCOMPAT_COMPRESSION {
+                // LZ4 alone, and the field says something of it.
+                0 => 1,
+                _ => superblock.available_compr_algs.get(),
+            },
+            zero_padding: features & INCOMPAT_ZERO_PADDING != 0,
             volume_name: superblock.volume_name.iter().copied().take_while(|byte| *byte != 0).collect(),
         })
     }

@@ -32,6 +32,7 @@ pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, Read
             owner: Owner::Superblock,
         }],
         directory_bytes: 0,
+        index_bytes: 0,
         shared,
     };
     walk.claim(&raw);
@@ -50,6 +51,8 @@ struct Walk<'r, R> {
     extents: Vec<Extent>,
     /// Length of all directories so far.
     directory_bytes: u64,
+    /// Length of all indexes of compressed files so far.
+    index_bytes: u64,
     /// Bytes of shared attributes so far.
     shared: u64,
 }
@@ -171,6 +174,10 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
         }
         let raw = self.reader.inode(entry.nid)?;
         check_type(entry, raw.file_type)?;
+        self.index_bytes = self.index_bytes.saturating_add(raw.index_bytes());
+        if self.index_bytes > self.reader.facts.bytes {
+            return Err(Problem::IndexBytes.into());
+        }
         let inode = self.reader.whole(&raw, &mut self.shared)?;
         let id = self.tree.insert_child(above, entry.name, inode).map_err(|_| Problem::Name)?;
         self.seen.insert(entry.nid, id);
@@ -186,7 +193,8 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
     fn claim(&mut self, raw: &RawInode) {
         let owner = Owner::Inode(raw.nid);
         let Place { blocks, blocks_len, tail, tail_len } = raw.place;
-        let end = tail.saturating_add(tail_len);
+        // Compressed clusters may be shared: only the index is the inode's own.
+        let end = tail.saturating_add(tail_len).saturating_add(raw.index_bytes());
         self.extents.push(Extent { start: raw.offset, len: end.saturating_sub(raw.offset), owner });
         if blocks_len > 0 {
             self.extents.push(Extent { start: blocks, len: blocks_len, owner });
@@ -212,7 +220,10 @@ impl<R: ReadAt + 'static> Reader<R> {
     pub(super) fn whole(&self, raw: &RawInode, shared: &mut u64) -> Result<Inode, Refusal> {
         let kind = match raw.file_type {
             FileType::Directory => Kind::directory(),
-            FileType::Regular => Kind::File(content(&self.image, raw.place)),
+            FileType::Regular => Kind::File(match &raw.compressed {
+                Some(layout) => self.compressed(raw, layout)?,
+                None => content(&self.image, raw.place),
+            }),
             FileType::Symlink => Kind::Symlink(self.target(raw)?),
             FileType::CharDevice => Kind::CharDevice(decode_device(raw.device)),
             FileType::BlockDevice => Kind::BlockDevice(decode_device(raw.device)),

@@ -3,10 +3,30 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-use graven_image::tree::{DeviceNumber, InodeId, Kind, Tree};
 use tar::{Builder, EntryType, Header};
 
-use super::{ExtractError, below, describe};
+use crate::tree::{Content, DeviceNumber, InodeId, Kind, Tree, show};
+
+/// Why a tree did not become an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum TarError {
+    /// Something that a tar archive cannot hold.
+    #[error("{path}: {problem}")]
+    Unfit {
+        /// Which file.
+        path: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A source of contents failed, or what takes the archive.
+    #[error("{path}")]
+    Io {
+        /// Which file.
+        path: String,
+        /// What was said.
+        source: io::Error,
+    },
+}
 
 /// Largest number that a ustar header's seven octal digits hold.
 const MOST_ID: u32 = 0o7_777_777;
@@ -18,11 +38,11 @@ const MOST_SIZE: u64 = 0o77_777_777_777;
 ///
 /// # Errors
 /// What tar cannot hold, and what reading and writing say.
-pub fn to_tar(tree: &Tree, start: InodeId, out: impl Write) -> Result<(), ExtractError> {
+pub fn write(tree: &Tree, start: InodeId, out: impl Write) -> Result<(), TarError> {
     let mut archive = Builder::new(out);
     let mut first_names: HashMap<InodeId, Vec<u8>> = HashMap::new();
-    for entry in below(tree, start) {
-        let failed = |source: io::Error| ExtractError::Io { what: describe(&entry.path), source };
+    for entry in tree.below(start) {
+        let failed = |source: io::Error| TarError::Io { path: show(&entry.path), source };
         let metadata = &entry.inode.metadata;
         let mut path = b"./".to_vec();
         path.extend_from_slice(&entry.path);
@@ -66,15 +86,15 @@ pub fn to_tar(tree: &Tree, start: InodeId, out: impl Write) -> Result<(), Extrac
             Kind::BlockDevice(number) => device(&mut header, EntryType::Block, *number).map_err(failed)?,
             Kind::Fifo => header.set_entry_type(EntryType::Fifo),
             Kind::Socket => {
-                return Err(ExtractError::Tar {
-                    path: describe(&entry.path),
+                return Err(TarError::Unfit {
+                    path: show(&entry.path),
                     problem: "a socket, which tar does not know",
                 });
             }
         }
         for (name, value) in &metadata.xattrs {
-            let name = std::str::from_utf8(name).map_err(|_| ExtractError::Tar {
-                path: describe(&entry.path),
+            let name = std::str::from_utf8(name).map_err(|_| TarError::Unfit {
+                path: show(&entry.path),
                 problem: "the name of an extended attribute is no UTF-8",
             })?;
             extended.add(format!("SCHILY.xattr.{name}"), value.to_vec());
@@ -90,7 +110,7 @@ pub fn to_tar(tree: &Tree, start: InodeId, out: impl Write) -> Result<(), Extrac
             None => archive.append(&header, io::empty()).map_err(failed)?,
         }
     }
-    let failed = |source| ExtractError::Io { what: "the end of the archive".to_owned(), source };
+    let failed = |source| TarError::Io { path: "the end of the archive".to_owned(), source };
     archive.into_inner().and_then(|mut out| out.flush()).map_err(failed)
 }
 
@@ -147,7 +167,7 @@ fn put(field: &mut [u8], bytes: &[u8]) -> bool {
 
 /// A file's contents in order.
 struct Bytes<'a> {
-    content: &'a graven_image::tree::Content,
+    content: &'a Content,
     offset: u64,
 }
 

@@ -1,0 +1,66 @@
+//! Extended attributes: sets of names and values, shared by inodes.
+
+use std::collections::BTreeMap;
+
+use graven_verity::io::ReadAt;
+use zerocopy::little_endian::{U16, U32, U64};
+
+use super::format::NONE;
+use super::metadata::Cursor;
+use super::{ReadError, Reader};
+
+/// What a name begins with, by the lower bits of its kind.
+const PREFIXES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+/// In the kind: the value lies elsewhere, and its place in its stead.
+const ELSEWHERE: u16 = 0x100;
+
+impl<R: ReadAt + 'static> Reader<R> {
+    /// The attributes of a number. `room` is what may still be unpacked of them.
+    pub(super) fn xattrs(
+        &self,
+        number: u32,
+        room: &mut u64,
+    ) -> Result<BTreeMap<Box<[u8]>, Box<[u8]>>, ReadError> {
+        const WHAT: &str = "table of attributes";
+        let damaged = |problem| ReadError::Table { what: WHAT, problem };
+        let mut all = BTreeMap::new();
+        if number == NONE {
+            return Ok(all);
+        }
+        let set = usize::try_from(number).ok().and_then(|number| self.tables.xattrs.get(number));
+        let set = set.ok_or_else(|| damaged("an inode has attributes that are not there"))?;
+        let start = self.tables.xattr_start;
+        let mut at = Cursor::new(&self.source, WHAT, start, set.place.get())?;
+        for _ in 0..set.count.get() {
+            let (kind, len) = (at.get::<U16>()?.get(), at.get::<U16>()?.get());
+            let rest = at.bytes(len.into())?;
+            let prefix = PREFIXES
+                .get(usize::from(kind & 0xff))
+                .ok_or_else(|| damaged("a name is of no known kind"))?;
+            let value = if kind & ELSEWHERE == 0 {
+                value(&mut at, room, self)?
+            } else {
+                at.get::<U32>()?;
+                let place = at.get::<U64>()?.get();
+                value(&mut Cursor::new(&self.source, WHAT, start, place)?, room, self)?
+            };
+            if all.insert([prefix, &rest[..]].concat().into(), value).is_some() {
+                return Err(damaged("one name is there twice"));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// A value behind its length.
+fn value<R: ReadAt + 'static>(
+    at: &mut Cursor<'_, R>,
+    room: &mut u64,
+    reader: &Reader<R>,
+) -> Result<Box<[u8]>, ReadError> {
+    let len = at.get::<U32>()?.get();
+    // A name and its place in the tree count, too.
+    let cost = u64::from(len).saturating_add(64);
+    *room = room.checked_sub(cost).ok_or_else(|| reader.too_much())?;
+    Ok(at.bytes(len as usize)?.into())
+}
