@@ -54,6 +54,7 @@ fn demands() -> Demands {
         secure_boot: true,
         fec: true,
         root_file_system: "EROFS_FS",
+        root_needs: Vec::new(),
         command_line_limit: 2048,
         modules: Compression::Xz,
         lsm: None,

@@ -14,6 +14,7 @@ use graven_verify::manifest;
 
 use crate::error::{Error, Result};
 use crate::kernel::KernelFiles;
+use crate::packed;
 use crate::plan::{Parts, Plan};
 use crate::scripts;
 use crate::signers::Signers;
@@ -86,6 +87,7 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
         .map_err(kernel_error)?;
     carry_modules(&mut tree, recipe, &plan.kernel, &kernel, &own(0o644))?;
     volume::prepare(&mut tree, &plan.volumes, &own(0o755))?;
+    packed::prepare(&mut tree, &recipe.root, plan.source_date)?;
     check_init(&tree, recipe)?;
     let interpreters = scripts::hold(recipe, &kernel, &tree)?;
     tree.clamp_mtimes(plan.source_date);
@@ -177,7 +179,7 @@ fn put(tree: &mut Tree, path: &str, bytes: Vec<u8>, metadata: Metadata) -> Resul
 fn for_initramfs(recipe: &Recipe, volumes: &[Volume]) -> Vec<Wanted> {
     let mut wanted = vec![
         Wanted::required("dm_verity", "the verified root"),
-        Wanted::required("erofs", "the root file system"),
+        Wanted::required(packed::file_system(&recipe.root).name(), "the root file system"),
     ];
     if recipe.target.boot_chain == BootChain::Uki && recipe.boot.secure_boot == SecureBoot::Required {
         wanted.push(Wanted::required("efivarfs", "the check that Secure Boot is on"));

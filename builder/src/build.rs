@@ -44,7 +44,7 @@ pub fn build(
     let u_boot = firmware::inspect(&plan, Some(signers))?.map(UBoot::refuse).transpose()?;
     let rootfs = assemble(&mut plan, signers)?;
     number(&rootfs.ids)?;
-    let image = root::write(&plan.recipe, &rootfs, &plan.volumes, &staging.folder().join(DISK), progress)?;
+    let image = root::write(&plan, &rootfs, &staging.folder().join(DISK), progress)?;
     let (sealed, policy) = match seal(&plan, &rootfs, image, signers)? {
         Station::Done(done) => done,
         Station::Pending(requests) => return Ok(Built::Pending(requests)),

@@ -33,6 +33,7 @@ use crate::firmware::UBoot;
 use crate::identity;
 use crate::link::BootArtefact;
 use crate::output::Staging;
+use crate::packed;
 use crate::plan::{Firmware, Plan};
 use crate::policy;
 use crate::root::RootImage;
@@ -116,7 +117,7 @@ pub fn deliver(
         partitions: partitions(sealed),
         firmware: plan.firmware.iter().map(listed).collect(),
         u_boot: u_boot.map(UBoot::listed),
-        root: verified("erofs", &image.root, &sealed.signature),
+        root: verified(packed::file_system(&recipe.root).name(), &image.root, &sealed.signature),
         volumes: volumes(&plan.volumes, sealed),
         policy: Policy {
             name: bound.policy.name().to_string(),

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::inputs::{file_input, package_input, read_fetched, read_packages};
+use crate::packed;
 use crate::signers::Signers;
 use crate::supply::fetch::Provided;
 
@@ -142,7 +143,8 @@ impl KernelFiles {
             secure_boot: recipe.target.boot_chain == BootChain::Uki
                 && recipe.boot.secure_boot == SecureBoot::Required,
             fec: recipe.verity.fec_roots > 0,
-            root_file_system: "EROFS_FS",
+            root_file_system: packed::file_system(&recipe.root).symbol(),
+            root_needs: packed::needs(&recipe.root),
             command_line_limit: recipe.target.command_line.limit,
             modules: self.module_compression(),
             lsm: None,

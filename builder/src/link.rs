@@ -17,6 +17,7 @@ use crate::assemble::Rootfs;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::hash_area::BLOCK;
+use crate::packed;
 use crate::plan;
 use crate::root::RootImage;
 use crate::seal::{BoundPolicy, SealedRoot, Station};
@@ -173,7 +174,7 @@ fn plan(inputs: &plan::Plan, rootfs: &Rootfs, sealed: &SealedRoot, bound: &Bound
             value: "1".into(),
         }],
         wait_seconds: WAIT_SECONDS,
-        root: verified("erofs", &sealed.image, &sealed.image.root),
+        root: verified(packed::file_system(&recipe.root).name(), &sealed.image, &sealed.image.root),
         volumes: volumes(&inputs.volumes, &sealed.image)?,
         mounts: mounts(recipe),
         state: recipe.state.as_ref().map(|state| self::state(recipe, state)),

@@ -14,11 +14,13 @@ use graven_verify::manifest::Input;
 use crate::error::{Error, Result};
 use crate::inputs::{file_input, file_name, matching, package_input, read_fetched, read_one, read_packages};
 use crate::kernel::KernelFiles;
+use crate::packed;
 use crate::people;
 use crate::policy;
 use crate::sources::{self, Read};
 use crate::state;
 use crate::supply::fetch::Provided;
+use crate::tools::Tools;
 use crate::volume::{self, Volume};
 
 /// All that an image is a function of, but the keys.
@@ -48,6 +50,8 @@ pub struct Plan {
     pub state: Option<Vec<u8>>,
     /// The certificate (DER) by which a seed is signed, where the state takes one.
     pub seed_certificate: Option<Vec<u8>>,
+    /// Where programs of this machine are looked for.
+    pub tools: Tools,
     /// Every input with its digest.
     pub inputs: Vec<Input>,
 }
@@ -95,6 +99,8 @@ pub struct Circumstances<'a> {
     pub source_date_epoch: Option<i64>,
     /// A folder on a disk with room for everything that is unpacked.
     pub spool: &'a Path,
+    /// Where programs of this machine are looked for.
+    pub tools: &'a Tools,
     /// What the repositories gave.
     pub provided: &'a Provided,
     /// Numbers of users and groups, by the lock.
@@ -153,6 +159,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         u_boot: None,
         state: None,
         seed_certificate: None,
+        tools: circumstances.tools.clone(),
         inputs,
         recipe,
     };
@@ -165,8 +172,12 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
             plan.inputs.extend(input);
         }
     }
+    if let Some(tool) = packed::tool(&plan.recipe.root) {
+        plan.inputs.push(plan.tools.input(tool)?);
+    }
     if let Some(state) = &plan.recipe.state {
-        let (pattern, input) = state::pattern(&plan.recipe, state, source_date, circumstances.spool)?;
+        let (pattern, input) =
+            state::pattern(&plan.recipe, state, source_date, &plan.tools, circumstances.spool)?;
         plan.state = Some(pattern);
         plan.inputs.push(input);
         if let Some(provision) = &state.provision {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use graven_image::erofs::{self, FileRecord};
 use graven_image::gpt::Table;
-use graven_recipe::Recipe;
+use graven_recipe::Root;
 use graven_verity::dm::Salt;
 use graven_verity::io::WriteAt;
 use graven_verity::progress::Progress;
@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 use crate::hash_area::{HashArea, tree_params};
 use crate::identity;
 use crate::layout::{self, Places, Wanted};
-use crate::volume::Volume;
+use crate::packed::{self, PackedRoot};
+use crate::plan::Plan;
 
 /// A root file system that lies on the disk, the volumes beside it, and the trees over them.
 #[derive(Debug)]
@@ -37,25 +38,16 @@ pub struct RootImage {
     pub files: Vec<FileRecord>,
 }
 
-/// Writes `rootfs` and `volumes` to a new disk image at `path`: each source byte is read once, each output byte written once.
+/// Writes the root and the volumes to a new disk image at `path`. Of a root that we write ourselves each source byte is read
+/// once, each output byte written once; what a program of this machine wrote is read again.
 ///
 /// # Errors
 /// A tree that EROFS cannot hold, a root or a volume that does not fit its partition, a source that changed while it was
 /// read, and whatever the file system says.
-pub fn write(
-    recipe: &Recipe,
-    rootfs: &Rootfs,
-    volumes: &[Volume],
-    path: &Path,
-    progress: &dyn Progress,
-) -> Result<RootImage> {
+pub fn write(plan: &Plan, rootfs: &Rootfs, path: &Path, progress: &dyn Progress) -> Result<RootImage> {
+    let Plan { recipe, volumes, .. } = plan;
     let named = [recipe.name.as_str(), &recipe.version.to_string(), &recipe.target.name];
-    let options = erofs::Options {
-        uuid: identity::uuid("erofs", &named),
-        build_time: rootfs.source_date,
-        volume_name: String::new(),
-    };
-    let image = erofs::Image::plan(&rootfs.tree, &options)?;
+    let image = Source::of(plan, rootfs, &named, path)?;
     let salt = match &recipe.verity.salt {
         Some(bytes) => Salt::new(bytes),
         None => identity::salt(&named),
@@ -74,9 +66,15 @@ pub fn write(
     let disk = File::options().read(true).write(true).create_new(true).open(path).map_err(writing)?;
     disk.set_len(table.disk_bytes).map_err(writing)?;
     let area = HashArea::of(&root, recipe.verity.fec_roots)?;
-    let fill = |place: &dyn WriteAt, tree: &mut dyn Consumer| {
-        let written = erofs::write(&image, place, &mut [tree], progress)?;
-        Ok((written.files, written.image))
+    let fill = |place: &dyn WriteAt, tree: &mut dyn Consumer| match image {
+        Source::Plain(image) => {
+            let written = erofs::write(&image, place, &mut [tree], progress)?;
+            Ok((written.files, written.image))
+        }
+        Source::Packed(packed) => {
+            let stretch = packed.copy(place, tree, progress)?;
+            Ok((packed.files, stretch))
+        }
     };
     let written = Device::write(&disk, &table, places.slots[0], root, area, fill, progress);
     let (root, files) = written.map_err(|source| Error::root(path, source))?;
@@ -89,4 +87,37 @@ pub fn write(
         devices.push(written.map_err(writing)?.0);
     }
     Ok(RootImage { disk, table, places, root, volumes: devices, files })
+}
+
+/// Where the root's bytes come from.
+enum Source<'t> {
+    /// From the tree, on the fly.
+    Plain(erofs::Image<'t>),
+    /// From a file that a program of this machine wrote.
+    Packed(PackedRoot),
+}
+
+impl<'t> Source<'t> {
+    fn of(plan: &Plan, rootfs: &'t Rootfs, named: &[&str], disk: &Path) -> Result<Self> {
+        let (tree, source_date) = (&rootfs.tree, rootfs.source_date);
+        if plan.recipe.root != Root::Plain {
+            let spool = disk.parent().unwrap_or(Path::new("."));
+            let packed = packed::write(&plan.recipe.root, tree, named, source_date, &plan.tools, spool)?;
+            return Ok(Self::Packed(packed));
+        }
+        let options = erofs::Options {
+            uuid: identity::uuid("erofs", named),
+            build_time: source_date,
+            volume_name: String::new(),
+        };
+        Ok(Self::Plain(erofs::Image::plan(tree, &options)?))
+    }
+
+    /// Length in whole blocks.
+    fn len(&self) -> u64 {
+        match self {
+            Self::Plain(image) => image.len(),
+            Self::Packed(packed) => packed.len(),
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! The state: its file system as it is before a first boot, and what the root needs to live with it.
 
 use std::path::Path;
-use std::process::Command;
 
 use graven_boot::x509::{Certificate, PublicKey};
 use graven_handoff::sparse;
@@ -13,6 +12,7 @@ use uuid::{Uuid, uuid};
 
 use crate::error::{Error, Result};
 use crate::identity;
+use crate::tools::{MKE2FS, Tools, mke2fs_configuration};
 
 /// GPT type of the partition: of the Discoverable Partitions the one that nothing mounts by itself.
 pub(crate) const PARTITION_TYPE: Uuid = uuid!("0fc63daf-8483-4772-8e79-3d69d8477de4");
@@ -52,20 +52,15 @@ pub(crate) fn pattern(
     recipe: &Recipe,
     state: &State,
     source_date: i64,
+    tools: &Tools,
     spool: &Path,
 ) -> Result<(Vec<u8>, Input)> {
     let failed = |error| Error::io(spool, error);
     let folder = tempfile::tempdir_in(spool).map_err(failed)?;
-    let (image, configuration) = (folder.path().join("state.ext4"), folder.path().join("mke2fs.conf"));
+    let image = folder.path().join("state.ext4");
     let bytes = partition_bytes(state).min(SMALLEST_GROWN);
     let file = std::fs::File::create(&image).map_err(failed)?;
     file.set_len(bytes).map_err(failed)?;
-    // Nothing of the machine's own configuration goes in: what is made is what is written here.
-    std::fs::write(
-        &configuration,
-        "[defaults]\n base_features = none\n[fs_types]\n ext4 = {\n }\n small = {\n }\n",
-    )
-    .map_err(failed)?;
 
     let named = [recipe.name.as_str(), &recipe.target.name];
     let (id, hash_seed) = (identity::uuid("state-ext4", &named), identity::uuid("state-hash-seed", &named));
@@ -82,25 +77,21 @@ pub(crate) fn pattern(
         // fs-verity, by which a policy knows the programs on it.
         features += ",verity";
     }
-    let mut command = mke2fs(&configuration);
+    let mut command = tools.command(MKE2FS);
+    command.env("MKE2FS_CONFIG", mke2fs_configuration(folder.path())?);
     command.env("E2FSPROGS_FAKE_TIME", source_date.max(1).to_string());
     command.args(["-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-m", "0"]);
     command.args(["-e", "remount-ro", "-L", "state", "-U", &id.to_string(), "-O", &features]);
     command.args(["-J", &format!("size={journal}"), "-E", &extended]).arg(&image);
     command.arg((bytes / BLOCK).to_string());
-    let output = command.output().map_err(|error| tool(&error))?;
+    let output = command.output().map_err(|error| MKE2FS.failed(&error))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(tool(&format!("{}: {}", output.status, said.trim())));
+        return Err(MKE2FS.said(&output));
     }
     let mut made = std::fs::read(&image).map_err(failed)?;
     take_out_own_machine(&mut made);
 
-    let version = mke2fs(&configuration).arg("-V").output().map_err(|error| tool(&error))?;
-    let version = String::from_utf8_lossy(&version.stderr).into_owned();
-    let version = version.split_whitespace().nth(1).unwrap_or("unknown");
-    let input = Input { kind: "tool".into(), name: format!("mke2fs={version}"), sha256: None };
-    Ok((sparse::encode(&made), input))
+    Ok((sparse::encode(&made), tools.input(MKE2FS)?))
 }
 
 /// `mke2fs` notes whether letters have a sign on the machine that it runs on, which differs between architectures and is
@@ -132,19 +123,6 @@ pub(crate) fn seed_certificate(file: &LocalPath) -> Result<Vec<u8>> {
         PublicKey::Rsa { .. } => Ok(certificate.der().to_vec()),
         other => Err(wrong(format!("seeds are signed with RSA, this certificate's key is {other}"))),
     }
-}
-
-/// With an environment of its own; administrators' tools are not on everybody's path.
-fn mke2fs(configuration: &Path) -> Command {
-    const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let mut command = Command::new("mke2fs");
-    command.env_clear().env("PATH", PATH).env("LC_ALL", "C");
-    command.env("MKE2FS_CONFIG", configuration);
-    command
-}
-
-fn tool(problem: &dyn std::fmt::Display) -> Error {
-    Error::Tool { tool: "mke2fs", package: "e2fsprogs", problem: problem.to_string() }
 }
 
 /// Makes every persisted path in the root, and the root fit for it.

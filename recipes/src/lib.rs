@@ -40,13 +40,14 @@ pub use paths::{FilePattern, LocalPath};
 pub use place::{At, Place};
 pub use recipe::{
     Boot, Content, Disk, FileEntry, Firmware, ImageChoice, ImageReference, Init, Kernel, KernelSource,
-    Lockdown, Modules, Mount, Owner, PackageRequest, Packages, Policy, PolicyRule, Provision, Reason, Recipe,
-    Repository, Scripts, Services, Source, SourceKind, State, StateSize, Stub, User, Verity, Version, Volume,
+    Lockdown, Modules, Mount, Owner, PackageRequest, Packages, Packed, Policy, PolicyRule, Provision, Reason,
+    Recipe, Repository, Root, Scripts, Services, Source, SourceKind, State, StateSize, Stub, User, Verity,
+    Version, Volume,
 };
 pub use reference::reference;
 pub use schema::schema;
 pub use size::parse_size;
 pub use words::{
-    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyAction, PolicyMode, PolicyOp, Profile,
-    Relaxation, SecureBoot, SeedTime, StateFs, Unenlightened,
+    Compressor, IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyAction, PolicyMode, PolicyOp,
+    Profile, Relaxation, RootFs, SecureBoot, SeedTime, StateFs, Unenlightened,
 };

@@ -29,6 +29,9 @@ pub struct Lock {
     /// stage0 by architecture, which becomes part of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stage0: BTreeMap<String, Digest>,
+    /// Versions of the programs of the building machine that images were made with, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<String, String>,
     /// Numbers that users were given, by name. A name that is gone keeps its own: files in a machine's state may have it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub users: BTreeMap<String, u32>,
@@ -218,6 +221,7 @@ impl Lock {
             graven: graven.to_owned(),
             source_date: None,
             stage0: BTreeMap::new(),
+            tools: BTreeMap::new(),
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
             repositories: Vec::new(),

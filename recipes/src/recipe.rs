@@ -3,8 +3,8 @@
 use crate::paths::{FilePattern, LocalPath};
 use crate::place::{At, Place};
 use crate::words::{
-    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyAction, PolicyMode, PolicyOp, Profile,
-    Relaxation, SecureBoot, SeedTime, StateFs, Unenlightened,
+    Compressor, IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyAction, PolicyMode, PolicyOp,
+    Profile, Relaxation, SecureBoot, SeedTime, StateFs, Unenlightened,
 };
 use graven_targets::{ModuleName, Target};
 use std::collections::BTreeMap;
@@ -44,6 +44,8 @@ pub struct Recipe {
     pub boot: Boot,
     /// The firmware itself, where the target's disk carries it.
     pub firmware: Firmware,
+    /// The root's file system.
+    pub root: Root,
     /// dm-verity.
     pub verity: Verity,
     /// The IPE policy.
@@ -356,6 +358,34 @@ pub struct Firmware {
     pub u_boot: Option<LocalPath>,
     /// The builder's objections to the U-Boot of a FIT target that the user accepts, by the objection's name.
     pub accept: BTreeMap<String, Reason>,
+}
+
+/// `[root]`: the root's file system, and who writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Root {
+    /// EROFS, uncompressed, written here.
+    #[default]
+    Plain,
+    /// EROFS, compressed, by `mkfs.erofs`.
+    Erofs(Packed),
+    /// squashfs, by `sqfstar`.
+    Squashfs(Packed),
+    /// ext4, by `mke2fs`.
+    Ext4,
+}
+
+/// How a root is compressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// With what: something that the file system has.
+    pub compress: Compressor,
+    /// How hard, within what the compressor takes; its writer's choice unless said.
+    pub level: Option<u8>,
+    /// Bytes that are compressed together, a power of two from 4 KiB to 1 MiB: of EROFS what a cluster takes in the image, of
+    /// squashfs what a block has unpacked.
+    pub cluster: u32,
+    /// Whether clusters are shared wherever files have the same bytes; EROFS only.
+    pub dedupe: bool,
 }
 
 /// `[verity]`

@@ -5,8 +5,8 @@
 #![allow(dead_code)]
 
 use crate::words::{
-    IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyAction, PolicyMode, PolicyOp, Relaxation,
-    SecureBoot, SeedTime, StateFs, Unenlightened,
+    Compressor, IfDamaged, Metadata, MountContents, MountType, OnFailure, PolicyAction, PolicyMode, PolicyOp,
+    Relaxation, RootFs, SecureBoot, SeedTime, StateFs, Unenlightened,
 };
 use schemars::{JsonSchema, SchemaGenerator};
 use std::collections::BTreeMap;
@@ -55,6 +55,8 @@ macro_rules! recipe_types {
             boot: Option<BootTable>,
             /// The firmware itself, where the target's disk carries it.
             firmware: Option<FirmwareTable>,
+            /// The root's file system.
+            root: Option<RootTable>,
             /// dm-verity.
             verity: Option<VerityTable>,
             /// The IPE policy.
@@ -308,6 +310,25 @@ struct FirmwareTable {
     u_boot: Option<String>,
     /// The builder's objections to the U-Boot of a FIT target that are accepted, each with the reason.
     accept: Option<BTreeMap<String, String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+struct RootTable {
+    /// `erofs` unless said.
+    fs: Option<RootFs>,
+    /// What it is compressed with: EROFS with `lz4`, `lz4hc`, `deflate`, `zstd` or `lzma`, and not at all unless said; squashfs
+    /// with `gzip`, `lz4`, `xz` or `zstd`, and with `zstd` unless said. Everything but uncompressed EROFS is written by a
+    /// program of the building machine: `mkfs.erofs`, `sqfstar`, `mke2fs`.
+    compress: Option<Compressor>,
+    /// How hard: `lz4hc` 1 to 12, `deflate` and `gzip` 1 to 9, `zstd` 1 to 22, `lzma` 0 to 9; that program's choice unless said.
+    #[schemars(range(max = 22))]
+    level: Option<u8>,
+    /// What is compressed together, a power of two from `4K` to `1M`: of EROFS what a cluster takes in the image (`64K`), of
+    /// squashfs what a block has unpacked (`128K`). The larger, the smaller the image and the slower what reads a little.
+    cluster: Option<Size>,
+    /// Whether files share what they have in common, cluster by cluster: compressed EROFS. squashfs shares whole files always.
+    dedupe: Option<bool>,
 }
 
 #[derive(JsonSchema)]

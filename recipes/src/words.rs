@@ -137,6 +137,36 @@ words! {
         Image = "image",
     }
 
+    /// The root's file system.
+    #[derive(Default)]
+    RootFs {
+        /// EROFS.
+        #[default]
+        Erofs = "erofs",
+        /// squashfs.
+        Squashfs = "squashfs",
+        /// ext4.
+        Ext4 = "ext4",
+    }
+
+    /// What the root's file system is compressed with.
+    Compressor {
+        /// LZ4: EROFS and squashfs.
+        Lz4 = "lz4",
+        /// LZ4, compressed with more effort: EROFS.
+        Lz4hc = "lz4hc",
+        /// DEFLATE: EROFS.
+        Deflate = "deflate",
+        /// DEFLATE, as squashfs calls it.
+        Gzip = "gzip",
+        /// Zstandard: EROFS and squashfs.
+        Zstd = "zstd",
+        /// LZMA: EROFS.
+        Lzma = "lzma",
+        /// LZMA, as squashfs has it.
+        Xz = "xz",
+    }
+
     /// The state's file system.
     #[derive(Default)]
     StateFs {

@@ -243,6 +243,31 @@ fn overrides_show_where_they_are_wrong() {
 }
 
 #[test]
+fn roots_that_cannot_be_are_refused() {
+    insta::assert_snapshot!(answers(&[
+        "[root]\nfs = 'xfs'",
+        "[root]\ncompress = 'gzip'",
+        "[root]\nfs = 'squashfs'\ncompress = 'lz4hc'",
+        "[root]\nfs = 'squashfs'\ndedupe = true",
+        "[root]\nfs = 'ext4'\ncompress = 'zstd'\nlevel = 3",
+        "[root]\nlevel = 3\ncluster = '64K'\ndedupe = true",
+        "[root]\ncompress = 'zstd'\nlevel = 23",
+        "[root]\ncompress = 'lz4hc'\nlevel = 13",
+        "[root]\ncompress = 'lz4'\nlevel = 1",
+        "[root]\ncompress = 'zstd'\ncluster = '12K'",
+        "[root]\ncompress = 'zstd'\ncluster = '2M'",
+        "[root]\ncompression = 'zstd'",
+        "[target.qemu-x86_64]\nroot.level = 3",
+    ]));
+}
+
+#[test]
+fn what_a_root_is_compressed_with_can_be_stated_in_parts() {
+    let more = "root.compress = 'zstd'\nroot.dedupe = true\n[target.qemu-x86_64]\nroot.level = 3\n";
+    assert_eq!(answers(&[more]), format!("===== {more}\nno error\n\n"));
+}
+
+#[test]
 fn inheritance_gone_wrong_names_the_files() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

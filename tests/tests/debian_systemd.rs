@@ -85,6 +85,7 @@ fn the_image_holds_exactly_the_tree_that_went_in() {
     let circumstances = graven::plan::Circumstances {
         source_date_epoch: None,
         spool: spool.path(),
+        tools: &graven::tools::Tools::default(),
         provided: &provided,
         ids: &graven_finish::Ids::default(),
     };

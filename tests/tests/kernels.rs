@@ -29,6 +29,7 @@ fn refusals(kernel: &Kernel, signer: Certificate) -> Vec<&'static str> {
         secure_boot: false,
         fec: true,
         root_file_system: "EROFS_FS",
+        root_needs: Vec::new(),
         command_line_limit: 2048,
         modules: Compression::None,
         lsm: None,

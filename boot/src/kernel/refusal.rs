@@ -25,6 +25,8 @@ pub struct Demands {
     pub fec: bool,
     /// Kconfig symbol of the root's file system, such as `EROFS_FS`.
     pub root_file_system: &'static str,
+    /// Symbols that it needs besides, built in: of compressors.
+    pub root_needs: Vec<&'static str>,
     /// The kernel's command line buffer as the target knows it, in bytes, NUL included.
     pub command_line_limit: usize,
     /// The modules folder holds compressed modules.
@@ -364,6 +366,8 @@ fn assess_root(found: &mut Assessment<'_>, demands: &Demands) {
         &[(demands.root_file_system, Must::On)],
         "the kernel cannot mount the root",
     );
+    let needs: Vec<_> = demands.root_needs.iter().map(|symbol| (*symbol, Must::BuiltIn)).collect();
+    found.demand("root-compression-off", &needs, "the kernel cannot read the root as it is compressed");
     if demands.fec {
         let why = "the root's error correction would not be used";
         found.demand("fec-off", &[("DM_VERITY_FEC", Must::BuiltIn)], why);

@@ -15,6 +15,7 @@ use graven::signers::Signers;
 use graven::stage0;
 use graven::supply::fetch::provide;
 use graven::supply::lock::{Keep, Locked};
+use graven::tools::Tools;
 use graven_boot::keys;
 use graven_boot::sign::Request;
 use graven_finish::Ids;
@@ -48,6 +49,9 @@ struct Choice {
     /// Threads to work with; all processors without.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// Folder in which programs of this machine (mkfs.erofs, sqfstar, mke2fs) are looked for first.
+    #[arg(long, value_name = "DIR")]
+    tools: Option<PathBuf>,
     #[command(flatten)]
     supply: SupplyArguments,
 }
@@ -134,15 +138,19 @@ impl Choice {
     /// Reads the recipe for one target, locks and fetches what it takes from repositories, and opens its inputs.
     fn plan(&self, target: &str, spool: &Path, keep: Keep) -> Result<(Plan, Locked), Failure> {
         let loaded = Recipe::load(&self.recipe, &self.selection(Some(target))).map_err(Error::from)?;
-        let locked = self.supply.lock(&self.recipe, &loaded.recipe, keep)?;
+        let mut locked = self.supply.lock(&self.recipe, &loaded.recipe, keep)?;
         let provided = self.supply.with(|supplies| provide(&loaded.recipe, &locked, supplies))?;
+        let tools = Tools::first_in(self.tools.clone());
         let circumstances = Circumstances {
             source_date_epoch: source_date_epoch()?,
             spool,
+            tools: &tools,
             provided: &provided,
             ids: &locked.ids(),
         };
-        Ok((resolve(loaded, circumstances)?, locked))
+        let plan = resolve(loaded, circumstances)?;
+        locked.hold_tools(&plan.inputs, &|line| eprintln!("graven: {line}"))?;
+        Ok((plan, locked))
     }
 
     fn in_pool<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
@@ -301,6 +309,9 @@ impl Arguments {
         self.formats.iter().for_each(|format| say("--format", format.name().into()));
         if let Some(file) = &self.stage0 {
             say("--stage0", absolute(file)?);
+        }
+        if let Some(folder) = &choice.tools {
+            say("--tools", absolute(folder)?);
         }
         words.push("--locked".into());
         words.extend(self.sha256.then(|| "--sha256".into()));

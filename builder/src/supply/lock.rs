@@ -8,6 +8,7 @@ use graven_recipe::lock::{Asked, Digest, Lock, LockedInput, LockedPackage, Locke
 use graven_recipe::{KernelSource, Profile, Recipe, Selection, SourceKind, Stub};
 use graven_sources::debian::Pin;
 use graven_targets::{Arch, BootChain};
+use graven_verify::manifest::Input;
 
 use super::fetch::provide;
 use super::local::{self, Local};
@@ -93,6 +94,37 @@ impl Locked {
                 tell(&self.path, Some(old), &lock, say);
             }
             Some(Keep::InMemory) => {}
+        }
+        self.lock = Some(lock);
+        Ok(())
+    }
+
+    /// Holds the programs of this machine that an image is made with against the versions that the lock has, and writes down
+    /// those that it has not. Without a lock any version does, and the manifest tells which.
+    ///
+    /// # Errors
+    /// Another version, where the lock may not change; a lock that cannot be written.
+    pub fn hold_tools(&mut self, inputs: &[Input], say: &dyn Fn(&str)) -> Result<()> {
+        let Some(old) = &self.lock else { return Ok(()) };
+        let mut lock = old.clone();
+        for tool in inputs.iter().filter(|input| input.kind == "tool") {
+            let Some((name, found)) = tool.name.split_once('=') else { continue };
+            if let (Some(expected), None) =
+                (old.tools.get(name).filter(|version| *version != found), self.keep)
+            {
+                let problem = format!(
+                    "{name}: expected version {expected}, found {found}; other versions write other bytes"
+                );
+                return Err(Error::Locked { path: self.path.clone(), problem });
+            }
+            lock.tools.insert(name.to_owned(), found.to_owned());
+        }
+        if lock == *old || self.keep.is_none() {
+            return Ok(());
+        }
+        if self.keep == Some(Keep::OnDisk) {
+            write(&self.path, &lock)?;
+            tell(&self.path, Some(old), &lock, say);
         }
         self.lock = Some(lock);
         Ok(())
@@ -294,6 +326,9 @@ fn renewed(
     if let Some(old) = old {
         // Whatever moves: machines in the field have files with these numbers.
         (lock.users, lock.groups) = (old.users.clone(), old.groups.clone());
+        if *change != Change::Everything {
+            lock.tools = old.tools.clone();
+        }
     }
     let moved: &[String] = match change {
         Change::Packages(names) => names,
@@ -511,6 +546,12 @@ fn differences(old: &Lock, new: &Lock) -> Vec<String> {
     }
     for was in old.inputs.iter().filter(|was| !new.inputs.iter().any(|input| input.path == was.path)) {
         lines.push(format!("{} is no longer there", was.path));
+    }
+    for (name, version) in new.tools.iter().filter(|(name, version)| old.tools.get(*name) != Some(*version)) {
+        lines.push(match old.tools.get(name) {
+            Some(before) => format!("{name} {before} → {version}"),
+            None => format!("{name} {version} is new"),
+        });
     }
     for (kind, was, is) in [("user", &old.users, &new.users), ("group", &old.groups, &new.groups)] {
         for (name, id) in is.iter().filter(|(name, id)| was.get(*name) != Some(*id)) {

@@ -7,6 +7,7 @@ mod content;
 mod machine;
 mod people;
 mod policy;
+mod root;
 mod rules;
 mod scripts;
 mod state;
@@ -76,6 +77,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
     let kernel = machine::kernel(top.table("kernel"), choice);
     let mut boot = machine::boot(top.table("boot"));
     let firmware = machine::firmware(top.table("firmware"), choice);
+    let root = root::root(top.table("root"), choice);
     let verity = verity(top.table("verity"));
     let policy = policy::policy(top.table("policy"), choice);
     let mounts = machine::mounts(&mut top);
@@ -133,6 +135,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
         kernel: kernel?,
         boot,
         firmware,
+        root,
         verity,
         policy,
         volumes,
