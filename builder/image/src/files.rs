@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 use crate::erofs::FileRecord;
 use crate::tree::{Content, InodeId, Kind, Tree, show};
 
+/// A file's names, its inode and its contents.
+type Named<'t> = (Vec<Box<[u8]>>, InodeId, &'t Content);
+
 /// Bytes that are hashed at a time.
 const STEP: u64 = 1 << 20;
 
@@ -20,7 +23,7 @@ const STEP: u64 = 1 << 20;
 /// The first source of contents that fails, with the file's path.
 pub fn hash(tree: &Tree) -> io::Result<Vec<FileRecord>> {
     let mut known: BTreeMap<InodeId, usize> = BTreeMap::new();
-    let mut files: Vec<(Vec<Box<[u8]>>, InodeId, &Content)> = Vec::new();
+    let mut files: Vec<Named<'_>> = Vec::new();
     for entry in tree.walk() {
         let Kind::File(content) = &entry.inode.kind else { continue };
         match known.get(&entry.id) {
@@ -31,7 +34,7 @@ pub fn hash(tree: &Tree) -> io::Result<Vec<FileRecord>> {
             }
         }
     }
-    let record = |(paths, inode, content): (Vec<Box<[u8]>>, InodeId, &Content)| {
+    let record = |(paths, inode, content): Named<'_>| {
         let (sha256, fsverity) = digests(content).map_err(|error| {
             let path = show(paths.first().map_or(&[][..], |path| path));
             io::Error::new(error.kind(), format!("{path}: {error}"))

@@ -9,6 +9,9 @@ use super::format::NONE;
 use super::metadata::Cursor;
 use super::{ReadError, Reader};
 
+/// Attributes by name.
+type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
+
 /// What a name begins with, by the lower bits of its kind.
 const PREFIXES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 /// In the kind: the value lies elsewhere, and its place in its stead.
@@ -16,14 +19,10 @@ const ELSEWHERE: u16 = 0x100;
 
 impl<R: ReadAt + 'static> Reader<R> {
     /// The attributes of a number. `room` is what may still be unpacked of them.
-    pub(super) fn xattrs(
-        &self,
-        number: u32,
-        room: &mut u64,
-    ) -> Result<BTreeMap<Box<[u8]>, Box<[u8]>>, ReadError> {
+    pub(super) fn xattrs(&self, number: u32, room: &mut u64) -> Result<Xattrs, ReadError> {
         const WHAT: &str = "table of attributes";
         let damaged = |problem| ReadError::Table { what: WHAT, problem };
-        let mut all = BTreeMap::new();
+        let mut all = Xattrs::new();
         if number == NONE {
             return Ok(all);
         }

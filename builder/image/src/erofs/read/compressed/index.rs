@@ -71,7 +71,7 @@ impl Index {
             Form::Compact => {
                 let first = (head.next_multiple_of(32).saturating_sub(head) / 4).min(clusters);
                 let rest = clusters.saturating_sub(first);
-                let short = if advise & COMPACTED_2B != 0 { rest / 16 * 16 } else { 0 };
+                let short = if advise & COMPACTED_2B != 0 { rest.saturating_sub(rest % 16) } else { 0 };
                 let clusters = [first, short, rest.saturating_sub(short)];
                 Self::Compact { start: head, clusters, big: advise & BIG_1 != 0 }
             }
