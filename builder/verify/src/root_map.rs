@@ -40,7 +40,7 @@ impl RootMap {
                 let path = shown(&String::from_utf8_lossy(&entry.path));
                 match probe.places(content) {
                     Some(places) => {
-                        files.extend(places.into_iter().map(|(start, len)| (start, len, path.clone())))
+                        files.extend(places.into_iter().map(|(start, len)| (start, len, path.clone())));
                     }
                     None => all = false,
                 }

@@ -79,6 +79,7 @@ fn lzma(mut decoder: Stream, input: &[u8], most: usize) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a panic is how a test fails")]
 mod tests {
     use super::*;
 
