@@ -76,10 +76,10 @@ fi
 
 # 3. Python oracles, in an environment of their own.
 venv=$cache/venv
-wanted=(virt_firmware pefile playwright axe_playwright_python)
+wanted=(virt_firmware pefile playwright axe_playwright_python 'cyclonedx_python_lib[json-validation]' 'securesystemslib[crypto]' in_toto_attestation)
 missing=()
 for name in "${wanted[@]}"; do
-  compgen -G "$venv/lib/python3*/site-packages/$name-*.dist-info" >/dev/null || missing+=("$name")
+  compgen -G "$venv/lib/python3*/site-packages/${name%%[*}-*.dist-info" >/dev/null || missing+=("$name")
 done
 if [ ${#missing[@]} -gt 0 ]; then
   say "installing ${missing[*]} into $venv"

@@ -58,6 +58,8 @@ pub struct Rootfs {
     pub interpreters: Vec<manifest::Interpreter>,
     /// Numbers that users and groups were given.
     pub ids: Ids,
+    /// Text of the lock that has them, where there is one.
+    pub lock: Option<String>,
     /// Seconds since 1970 that stand for "now".
     pub source_date: i64,
 }
@@ -91,7 +93,7 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
     check_init(&tree, recipe)?;
     let interpreters = scripts::hold(recipe, &kernel, &tree)?;
     tree.clamp_mtimes(plan.source_date);
-    Ok(Rootfs { tree, kernel, modules, accepted, interpreters, ids, source_date: plan.source_date })
+    Ok(Rootfs { tree, kernel, modules, accepted, interpreters, ids, lock: None, source_date: plan.source_date })
 }
 
 /// Packages, layers and files in one tree, configured as a whole; and the numbers that its users and groups have.

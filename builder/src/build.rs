@@ -26,8 +26,8 @@ pub enum Built {
     Pending(Vec<Request>),
 }
 
-/// Builds an image into `staging` and makes it the output. `number` is told what numbers users and groups have, and may
-/// refuse them.
+/// Builds an image into `staging` and makes it the output. `number` is told what numbers users and groups have, may refuse
+/// them, and answers with the text of the lock that has them, where there is one.
 ///
 /// # Errors
 /// Whatever cannot be made or proved; nothing lies under the output's name then.
@@ -37,13 +37,13 @@ pub fn build(
     signers: &Signers,
     extras: &Extras,
     staging: Staging,
-    number: &mut dyn FnMut(&Ids) -> Result<()>,
+    number: &mut dyn FnMut(&Ids) -> Result<Option<String>>,
     progress: &dyn Progress,
 ) -> Result<Built> {
     refuse_mixed_keys(&plan, signers)?;
     let u_boot = firmware::inspect(&plan, Some(signers))?.map(UBoot::refuse).transpose()?;
-    let rootfs = assemble(&mut plan, signers)?;
-    number(&rootfs.ids)?;
+    let mut rootfs = assemble(&mut plan, signers)?;
+    rootfs.lock = number(&rootfs.ids)?;
     let image = root::write(&plan, &rootfs, &staging.folder().join(DISK), progress)?;
     let (sealed, policy) = match seal(&plan, &rootfs, image, signers)? {
         Station::Done(done) => done,

@@ -17,7 +17,7 @@ use graven_verify::manifest::{
     self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Manifest, Partition, Policy, Role, Verified,
     sha256_hex,
 };
-use graven_verify::{BOOT_FOLDER, FIT_FILE};
+use graven_verify::{BOOT_FOLDER, FIT_FILE, sbom};
 use graven_verity::fsverity::{self, Digester};
 use graven_verity::hash;
 use graven_verity::io::{ReadAt, Window, WriteAt};
@@ -45,6 +45,16 @@ use graven_handoff::hex::encode as hex;
 
 /// Name of the disk image in the output folder.
 pub const DISK: &str = "disk.img";
+
+/// Name of the manifest there.
+pub const MANIFEST: &str = "manifest.json";
+/// Name of the lock there.
+pub const LOCK: &str = graven_recipe::lock::FILE_NAME;
+pub(crate) const SIGNED_POLICY: &str = "policy.p7b";
+pub(crate) const ROOT_SIGNATURE: &str = "root.p7s";
+pub(crate) const BOOT_CERTIFICATE: &str = "boot.crt";
+pub(crate) const POLICY_CERTIFICATE: &str = "policy.crt";
+pub(crate) const ROOT_CERTIFICATE: &str = "root.crt";
 
 /// What is made of the disk only where it is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,6 +117,8 @@ pub fn deliver(
         version: recipe.version.to_string(),
         target: recipe.target.name.clone(),
         profile: recipe.profile.to_string(),
+        sets: plan.sets.clone(),
+        lock_sha256: rootfs.lock.as_ref().map(|text| sha256_hex(text.as_bytes())),
         source_date: rootfs.source_date,
         disk: Disk {
             size: image.table.disk_bytes,
@@ -161,19 +173,24 @@ pub fn deliver(
         accepted: accepted(recipe, rootfs, bound, u_boot),
     };
 
-    let certificates =
-        [("boot.crt", &signers.boot), ("policy.crt", &signers.policy), ("root.crt", &signers.root)];
+    let certificates = [
+        (BOOT_CERTIFICATE, &signers.boot),
+        (POLICY_CERTIFICATE, &signers.policy),
+        (ROOT_CERTIFICATE, &signers.root),
+    ];
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([
-        ("manifest.json".into(), manifest.to_json().into_bytes()),
+        (MANIFEST.into(), manifest.to_json().into_bytes()),
         ("policy.pol".into(), bound.text.clone()),
         ("boot-policy.pol".into(), policy::compiled_in(recipe)?),
-        ("policy.p7b".into(), bound.signed.clone()),
-        ("root.p7s".into(), sealed.signature.clone()),
+        (SIGNED_POLICY.into(), bound.signed.clone()),
+        (ROOT_SIGNATURE.into(), sealed.signature.clone()),
         ("cmdline.txt".into(), format!("{}\n", boot.command_line).into_bytes()),
-        (format!("{}.{}", recipe.name, boot_ending(recipe.target.boot_chain)), boot.bytes.clone()),
+        (boot_file(&recipe.name, recipe.target.boot_chain), boot.bytes.clone()),
     ]);
+    files.extend(rootfs.lock.iter().map(|text| (LOCK.into(), text.clone().into_bytes())));
+    files.insert(sbom::FILE.into(), bill(rootfs, boot, &manifest)?.into_bytes());
     for (volume, signature) in manifest.volumes.iter().zip(&sealed.volume_signatures) {
-        files.insert(format!("volume-{}.p7s", volume.name), signature.clone());
+        files.insert(volume_signature(&volume.name), signature.clone());
     }
     for (name, signer) in certificates {
         files.insert(name.into(), signer.certificate().to_pem().into_bytes());
@@ -193,6 +210,19 @@ pub fn deliver(
     let lines: String = sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
     staging.write("SHA256SUMS", lines.as_bytes())?;
     Ok(manifest)
+}
+
+/// The bill of materials.
+fn bill(rootfs: &Rootfs, boot: &BootArtefact, manifest: &Manifest) -> Result<String> {
+    let parsed = graven_verify::Boot::parse(boot.bytes.clone()).map_err(|error| Error::Link(error.to_string()))?;
+    let records = boot.sealed.image.files.iter();
+    let digests: BTreeMap<&[u8], [u8; 32]> = records
+        .flat_map(|record| record.paths.iter().map(|path| (&**path, record.sha256)))
+        .filter_map(|(path, digest)| Some((path, digest.as_bytes().try_into().ok()?)))
+        .collect();
+    let subject = sbom::Subject { tree: &rootfs.tree, boot: &parsed, manifest: Some(manifest) };
+    let bill = sbom::describe(subject, &|path| digests.get(path).copied());
+    Ok(bill.map_err(|error| Error::Limit(error.to_string()))?.to_json())
 }
 
 /// The disk in another form.
@@ -223,12 +253,17 @@ fn sha256_of(path: &Path) -> Result<String> {
     Ok(hex(&hash.hash.finalize()))
 }
 
-/// How the boot artefact's file ends.
-const fn boot_ending(chain: BootChain) -> &'static str {
+/// The boot artefact's file in the output folder.
+pub(crate) fn boot_file(name: &str, chain: BootChain) -> String {
     match chain {
-        BootChain::Uki => "efi",
-        BootChain::Fit => "itb",
+        BootChain::Uki => format!("{name}.efi"),
+        BootChain::Fit => format!("{name}.itb"),
     }
+}
+
+/// The file with a volume's root hash signature.
+pub(crate) fn volume_signature(name: &str) -> String {
+    format!("volume-{name}.p7s")
 }
 
 fn volumes(read: &[Volume], sealed: &SealedRoot) -> Vec<manifest::Volume> {

@@ -115,6 +115,9 @@ pub enum Error {
         /// What went wrong.
         problem: String,
     },
+    /// A file of an image that is built again.
+    #[error("{0}")]
+    Original(String),
     /// A file of this machine.
     #[error("{}: {source}", path.display())]
     Io {
@@ -188,7 +191,7 @@ impl Error {
         use crate::signers::SignersError;
         match self {
             Self::Source(error) if error.problem.is_environment() => Fault::Environment,
-            Self::Source(_) => Fault::Input,
+            Self::Source(_) | Self::Original(_) => Fault::Input,
             Self::Finish(error) if matches!(**error, graven_finish::Error::Package(_)) => Fault::Input,
             Self::For { error, .. } => error.fault(),
             Self::Oci(error) if error.is_environment() => Fault::Environment,

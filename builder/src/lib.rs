@@ -21,6 +21,7 @@ mod packed;
 mod people;
 pub mod plan;
 pub mod policy;
+pub mod rebuild;
 pub mod root;
 pub mod run;
 pub mod scripts;

@@ -28,6 +28,8 @@ use crate::volume::{self, Volume};
 pub struct Plan {
     /// The recipe, for one target and profile.
     pub recipe: Recipe,
+    /// Overrides of the recipe, as they were given.
+    pub sets: Vec<String>,
     /// Seconds since 1970 that stand for "now" everywhere in the image.
     pub source_date: i64,
     /// What the root is made of.
@@ -112,7 +114,7 @@ pub struct Circumstances<'a> {
 /// # Errors
 /// Inputs that are missing, damaged, hostile or for another architecture.
 pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan> {
-    let Loaded { recipe, files: recipe_files } = loaded;
+    let Loaded { recipe, files: recipe_files, sets } = loaded;
     refuse_unbuildable(&recipe)?;
     let spool = Spool::new(circumstances.spool).map_err(|error| Error::io(circumstances.spool, error))?;
 
@@ -148,6 +150,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     inputs.extend(of_volumes);
 
     let mut plan = Plan {
+        sets,
         source_date,
         parts,
         policy,

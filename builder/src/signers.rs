@@ -159,7 +159,7 @@ fn stated_signer(path: &Path, certificate: Certificate) -> Result<Arc<dyn Signer
 }
 
 /// A signer's own certificate; where issuers stand behind it in the same file, those of them that are no root.
-fn read_chain(path: &Path) -> Result<(Certificate, Option<Vec<Certificate>>), SignersError> {
+pub(crate) fn read_chain(path: &Path) -> Result<(Certificate, Option<Vec<Certificate>>), SignersError> {
     let wrong = |problem: String| SignersError::Certificate { path: path.to_owned(), problem };
     let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
     let all = Certificate::read_all(&bytes).map_err(|error| wrong(error.to_string()))?;

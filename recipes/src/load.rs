@@ -33,6 +33,8 @@ pub struct Loaded {
     pub recipe: Recipe,
     /// Every file read: the recipe, what it inherits, its targets' own board files. Each once.
     pub files: Vec<PathBuf>,
+    /// The overrides that were laid over it ([`Selection::sets`]).
+    pub sets: Vec<String>,
 }
 
 /// Recipes are written by hand; what is larger than this is something else.
@@ -77,7 +79,9 @@ impl Recipe {
         let (recipe, problems) = decode::recipe(&whole, &Scope::Whole(&choice));
         reading.problems.extend(problems);
         match recipe {
-            Some(recipe) if reading.problems.is_empty() => Ok(Loaded { recipe, files: reading.files }),
+            Some(recipe) if reading.problems.is_empty() => {
+                Ok(Loaded { recipe, files: reading.files, sets: selection.sets.clone() })
+            }
             _ => Err(reading.failed()),
         }
     }

@@ -11,7 +11,7 @@ const MAX_BYTES: u64 = 64 << 20;
 /// The layout that this program reads and writes.
 const FORMAT: u32 = 1;
 /// Its file's name, beside the recipe's.
-const FILE_NAME: &str = "graven.lock";
+pub const FILE_NAME: &str = "graven.lock";
 const HEADER: &str = "# Written by `graven lock`; commit it beside the recipe. `graven lock RECIPE --update [PACKAGE]` moves it on.\n\n";
 
 /// A lock.

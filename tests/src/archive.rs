@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::inputs;
 use crate::oracle::content;
 
 /// The suite's name.
@@ -153,6 +154,23 @@ impl Archive {
     /// The paths that were asked for since this was asked last.
     pub fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().expect("no thread panics with it"))
+    }
+
+    /// A recipe for `qemu-x86_64` that takes packages from this archive and is never booted; `packages` are lines of
+    /// `[packages]`, `more` is what follows.
+    pub fn recipe(&self, name: &str, packages: &str, more: &str) -> String {
+        let inputs = inputs::project().join("recipes/minimal/inputs");
+        let inputs = inputs.display();
+        format!(
+            "name = \"{name}\"\nversion = \"1.0.0\"\ntargets = [\"qemu-x86_64\"]\ninit = \"/usr/bin/sh\"\n\
+             [packages]\n{packages}[[packages.repo]]\nsuite = \"{SUITE}\"\nurl = \"{}\"\nkeyring = {:?}\n\
+             [files]\n\"/usr/bin/sh\" = {{ text = \"never started\", mode = 0o755 }}\n\
+             [boot]\nstub = \"{inputs}/systemd-boot-efi_*_amd64.deb\"\n\
+             [kernel]\nmodules = []\nlocal = [\"{inputs}/linux-base-7.3*-amd64_*.deb\", \
+             \"{inputs}/linux-binary-7.3*-amd64_*.deb\", \"{inputs}/linux-modules-7.3*-amd64_*.deb\"]\n{more}",
+            self.url(),
+            self.keyring()
+        )
     }
 
     /// What `sha256sum` says of bytes.

@@ -11,6 +11,7 @@ mod bare;
 pub mod console;
 pub mod decisions;
 pub mod edge;
+pub mod elsewhere;
 pub mod emulated;
 pub mod fit;
 pub mod forge;

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use graven_tests::archive::{Answer, Archive, IN_RELEASE, SUITE};
 use graven_tests::oracle::content;
-use graven_tests::{image, inputs};
+use graven_tests::image;
 
 const GOOD: i32 = 0;
 const BAD: i32 = 1;
@@ -35,18 +35,7 @@ impl Bench {
 
     /// Writes the recipe; `packages` are lines of `[packages]`, `more` is what follows.
     fn recipe(&self, packages: &str, more: &str) {
-        let inputs = inputs::project().join("recipes/minimal/inputs");
-        let inputs = inputs.to_str().unwrap();
-        let text = format!(
-            "name = \"locked\"\nversion = \"1.0.0\"\ntargets = [\"qemu-x86_64\"]\ninit = \"/usr/bin/sh\"\n\
-             [packages]\n{packages}[[packages.repo]]\nsuite = \"{SUITE}\"\nurl = \"{}\"\nkeyring = {:?}\n\
-             [files]\n\"/usr/bin/sh\" = {{ text = \"never started\", mode = 0o755 }}\n\
-             [boot]\nstub = \"{inputs}/systemd-boot-efi_*_amd64.deb\"\n\
-             [kernel]\nmodules = []\nlocal = [\"{inputs}/linux-base-7.3*-amd64_*.deb\", \
-             \"{inputs}/linux-binary-7.3*-amd64_*.deb\", \"{inputs}/linux-modules-7.3*-amd64_*.deb\"]\n{more}",
-            self.archive.url(),
-            self.archive.keyring()
-        );
+        let text = self.archive.recipe("locked", packages, more);
         fs::create_dir_all(self.recipe_folder()).unwrap();
         fs::write(self.recipe_folder().join("recipe.toml"), text).unwrap();
     }

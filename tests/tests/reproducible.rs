@@ -1,47 +1,22 @@
 //! An image is a function of recipe, inputs and keys: not of who builds it, where, when and with how many threads.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use graven_boot::fdt::{Node, Property, Tree};
-use graven_tests::oracle::content;
+use graven_tests::elsewhere::{mode, same_bytes};
 use graven_tests::{image, inputs};
-
-/// `nobody`, on every Linux.
-const UNPRIVILEGED: &str = "65534";
-
-fn mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the test owns its files");
-}
-
-fn is_root() -> bool {
-    content("id", ["-u"]).trim() == "0"
-}
-
-/// The recipe as another person would have it: a checkout made under `umask 077`, years ago, in another place.
-fn checkout(recipe: &Path, to: &Path) {
-    let copied = Command::new("sh")
-        .args([
-            "-c",
-            "umask 077; cp -RL \"$1\" \"$2\" && find \"$2\" -exec touch -d '2019-03-04 05:06:07' {} +",
-        ])
-        .args(["sh".as_ref(), recipe.as_os_str(), to.as_os_str()])
-        .status();
-    assert!(copied.is_ok_and(|status| status.success()), "the recipe can be copied");
-}
 
 #[test]
 fn folder_time_umask_locale_user_home_and_threads_change_no_byte() {
-    the_same_bytes(&minimal(), "qemu-x86_64");
+    same_bytes(&minimal(), ".", "qemu-x86_64", &[]);
 }
 
 /// Built by a machine of another architecture, by nobody in particular, with no emulation.
 #[test]
 fn nor_do_they_for_arm64() {
-    the_same_bytes(&minimal(), "qemu-arm64-uefi");
+    same_bytes(&minimal(), ".", "qemu-arm64-uefi", &[]);
 }
 
 /// Over Debian's kernel, which trusts nobody's policy without UEFI: it is built, never booted.
@@ -67,64 +42,76 @@ fn nor_do_they_for_a_fit() {
     let tree = Tree::new(Node::new("").with(Property::text("compatible", "acme,board")));
     let tree = tree.and_then(|tree| tree.to_bytes()).expect("it is one");
     fs::write(folder.path().join("board.dtb"), tree).expect("the tree can be written");
-    the_same_bytes(folder.path(), "qemu-arm64-fit");
+    same_bytes(folder.path(), ".", "qemu-arm64-fit", &[]);
 }
 
 fn minimal() -> PathBuf {
     inputs::project().join("recipes/minimal")
 }
 
-fn the_same_bytes(recipe: &Path, target: &str) {
-    let scratch = image::folder();
-    let here = scratch.path().join("here");
-    let reference = Command::new(image::graven())
-        .arg("build")
-        .arg(recipe)
-        .args(["--target", target, "--jobs", "2", "--keys"])
-        .arg(image::keys())
-        .arg("--out")
-        .arg(&here)
-        .env("LC_ALL", "C.UTF-8")
-        .env("TZ", "UTC")
-        .output()
-        .expect("graven can be started");
-    assert!(reference.status.success(), "{}", String::from_utf8_lossy(&reference.stderr));
+/// Real packages, with the state's file system by `mke2fs`; then in a root that has nothing but the program, from an empty
+/// cache and from a store without network.
+#[cfg(feature = "full")]
+mod appliances {
+    use std::path::Path;
 
-    // Nothing that the other one uses lies where the first one's does, or belongs to whom it belonged.
-    let elsewhere = scratch.path().join("a place with blanks/Ünïcode");
-    fs::create_dir_all(&elsewhere).expect("the scratch folder takes folders");
-    mode(scratch.path(), 0o755);
-    checkout(recipe, &elsewhere.join("checkout"));
-    checkout(image::keys(), &elsewhere.join("keys"));
-    fs::copy(image::graven(), elsewhere.join("graven")).expect("the program can be copied");
-    mode(&elsewhere.join("graven"), 0o755);
+    use graven_tests::edge::Edge;
+    use graven_tests::elsewhere::{BareRoot, mode, same_bytes};
+    use graven_tests::image;
 
-    let mut other = Command::new("env");
-    other.arg("-i").args(["PATH=/usr/bin:/bin", "LC_ALL=tr_TR.UTF-8", "LANG=tr_TR.UTF-8"]);
-    other.args([
-        "TZ=Pacific/Kiritimati",
-        "HOME=/nonexistent",
-        "USER=nobody",
-        "TMPDIR=/nonexistent",
-        "TERM=dumb",
-    ]);
-    if is_root() {
-        content("chown", ["-R".as_ref(), UNPRIVILEGED.as_ref(), elsewhere.as_os_str()]);
-        other.args(["setpriv", "--reuid", UNPRIVILEGED, "--regid", UNPRIVILEGED, "--clear-groups"]);
-        other.args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]);
+    #[test]
+    fn a_server_is_the_same_everywhere_and_built_again() {
+        everywhere(&Edge::server(), "server", "server", &["qemu-x86_64"]);
     }
-    other.args([
-        "faketime",
-        "2038-11-12 13:14:15",
-        "sh",
-        "-c",
-        "umask 0177 && umask 077 && exec \"$@\"",
-        "sh",
-    ]);
-    other.args(["../graven", "build", ".", "--target", target, "--jobs", "1"]);
-    other.args(["--keys", "../keys", "--out", "../there"]).current_dir(elsewhere.join("checkout"));
-    let output = other.output().expect("env is there");
-    assert!(output.status.success(), "another person's build: {}", String::from_utf8_lossy(&output.stderr));
 
-    image::assert_same_outputs(&here, &elsewhere.join("there"));
+    #[test]
+    fn a_firewall_is_the_same_everywhere_and_built_again() {
+        everywhere(&Edge::firewall(), "", "edge-firewall", &["qemu-x86_64", "qemu-arm64-uefi"]);
+    }
+
+    /// `folder` is what is checked out: the recipe, or what it lies in with its neighbours.
+    fn everywhere(edge: &Edge, folder: &str, name: &str, targets: &[&str]) {
+        let (folder, recipe) = (edge.recipe(folder), edge.recipe(name));
+        // An order of files that can be another.
+        for page in 0..40 {
+            let page = recipe.join(format!("files/page-{page}"));
+            std::fs::write(page, "a page").expect("the recipe takes files");
+        }
+        let text = std::fs::read_to_string(recipe.join("recipe.toml")).expect("it is there");
+        let text = format!("{text}\n[[source]]\ndir = \"files\"\nat = \"/usr/share/pages\"\n");
+        std::fs::write(recipe.join("recipe.toml"), text).expect("it can be written");
+
+        let store = image::folder();
+        mode(store.path(), 0o755);
+        let store = store.path().join("store");
+        let fetched = image::run(["fetch".as_ref(), recipe.as_os_str(), "--to".as_ref(), store.as_os_str()]);
+        assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+        let store = store.to_str().expect("a plain path");
+        let inner = recipe.strip_prefix(&folder).expect("it lies in it");
+        let inner = if inner == Path::new("") { ".".to_owned() } else { inner.display().to_string() };
+        for target in targets {
+            same_bytes(&folder, &inner, target, &["--locked", "--offline", "--store", store]);
+        }
+        again_in_a_bare_root(&recipe, &folder, &inner, targets[0], Path::new(store));
+    }
+
+    fn again_in_a_bare_root(recipe: &Path, folder: &Path, inner: &str, target: &str, store: &Path) {
+        let out = image::folder();
+        let out = out.path().join("out");
+        image::build(recipe, &out, &["--target", target]);
+        let root = BareRoot::new(&[Path::new("/usr/sbin/mke2fs")]);
+        root.bring_to(folder, "/checkout");
+        root.bring_to(&out, "/release");
+        let recipe = format!("/checkout/{inner}");
+        let rebuild = |alone, more: &[&str]| {
+            let words = [&["rebuild", "/release", "--recipe", &recipe], more].concat();
+            let output = root.graven(alone, &words);
+            let said = String::from_utf8_lossy(&output.stdout);
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && said.contains("the same byte for byte"), "{said}{told}");
+        };
+        rebuild(false, &[]);
+        root.bring_to(store, "/store");
+        rebuild(true, &["--offline", "--store", "/store"]);
+    }
 }

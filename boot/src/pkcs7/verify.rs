@@ -106,6 +106,11 @@ impl<'a> SignedData<'a> {
         self.signer.signature_algorithm.oid
     }
 
+    /// The signer's raw signature, as a [`Signer`](crate::sign::Signer) gave it.
+    pub fn signature(&self) -> &'a [u8] {
+        self.signer.signature.as_bytes()
+    }
+
     /// How the message names its signer.
     pub fn signer(&self) -> &SignerId {
         &self.signer_id

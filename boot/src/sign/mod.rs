@@ -6,6 +6,7 @@
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 mod answers;
+mod attached;
 mod chained;
 mod detached;
 mod file;
@@ -17,6 +18,7 @@ mod token;
 mod verify;
 
 pub use answers::{AnswerProblem, answer_path, check_answers};
+pub use attached::AttachedSigner;
 pub use chained::ChainedSigner;
 pub use detached::DetachedSigner;
 pub use file::FileSigner;
@@ -52,6 +54,8 @@ pub enum Purpose {
     Fsverity,
     /// A seed: files for a machine's state.
     Seed,
+    /// A statement of what an image was built from.
+    Provenance,
 }
 
 impl fmt::Display for Purpose {
@@ -63,6 +67,7 @@ impl fmt::Display for Purpose {
             Self::Enrolment => "enrolment",
             Self::Fsverity => "fsverity",
             Self::Seed => "seed",
+            Self::Provenance => "provenance",
         })
     }
 }

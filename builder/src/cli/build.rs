@@ -21,6 +21,7 @@ use graven_boot::sign::Request;
 use graven_finish::Ids;
 use graven_handoff::hex;
 use graven_image::formats::Format;
+use graven_recipe::lock::Lock;
 use graven_recipe::{Profile, Recipe, Selection};
 use graven_targets::BootChain;
 use graven_verify::manifest::{Manifest, Standing};
@@ -236,7 +237,10 @@ fn one(arguments: &Arguments, target: &str, round: &Round<'_>) -> Outcome {
     arguments.expiry.warn(signers.certificates())?;
     let staging = Staging::open(&out).map_err(Error::from)?;
     let (plan, mut locked) = arguments.choice.plan(target, staging.folder(), Keep::OnDisk)?;
-    let mut number = |ids: &Ids| locked.number(ids, &|line| eprintln!("graven: {line}"));
+    let mut number = |ids: &Ids| {
+        locked.number(ids, &|line| eprintln!("graven: {line}"))?;
+        Ok(locked.lock().map(Lock::render))
+    };
     let extras = Extras { sha256: arguments.sha256, formats: arguments.formats.iter().copied().collect() };
     let bar = Bar::bytes("writing the root");
     match build(plan, &stage0, &signers, &extras, staging, &mut number, &bar)? {

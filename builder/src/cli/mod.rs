@@ -12,8 +12,11 @@ mod keys;
 mod policy;
 mod progress;
 mod proof;
+mod provenance;
 mod provision;
+mod rebuild;
 mod run;
+mod sbom;
 mod supply;
 mod twice;
 mod verify;
@@ -97,6 +100,8 @@ enum Verb {
     Build(build::Arguments),
     /// Takes signatures that were made elsewhere, checks each, and goes on with the build that waits for them.
     Attach(attach::Arguments),
+    /// Builds an image again from what its manifest pins, without its keys, and compares.
+    Rebuild(rebuild::Arguments),
     /// Shows what would be built; writes nothing.
     Plan(build::PlanArguments),
     /// Proves an image offline, from its bytes alone.
@@ -109,10 +114,14 @@ enum Verb {
     Cat(contents::CatArguments),
     /// Copies a file, a folder or a partition out of an image.
     Extract(contents::ExtractArguments),
+    /// Writes an image's bill of materials, or a summary of its licences.
+    Sbom(sbom::Arguments),
     /// Signs, proves and shows U-Boot's FITs, and writes public keys where U-Boot looks for them.
     Fit(fit::Arguments),
     /// Proves a single file of a signed image, and checks such proofs without the image.
     Proof(proof::Arguments),
+    /// States what an image was built from, signed, and checks such statements.
+    Provenance(provenance::Arguments),
     /// Checks IPE policies as the kernel does.
     Policy(policy::Arguments),
     /// Signs what a machine takes into its state on its first boot.
@@ -167,14 +176,17 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Fetch(arguments) => supply::fetch(&arguments),
         Verb::Build(arguments) => build::run(&arguments),
         Verb::Attach(arguments) => attach::run(&arguments),
+        Verb::Rebuild(arguments) => rebuild::run(&arguments),
         Verb::Plan(arguments) => build::plan(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),
         Verb::Inspect(arguments) => contents::inspect(&arguments),
         Verb::Diff(arguments) => contents::diff(&arguments),
         Verb::Cat(arguments) => contents::cat(&arguments),
         Verb::Extract(arguments) => contents::extract(&arguments),
+        Verb::Sbom(arguments) => sbom::run(&arguments),
         Verb::Fit(arguments) => fit::run(&arguments),
         Verb::Proof(arguments) => proof::run(&arguments),
+        Verb::Provenance(arguments) => provenance::run(&arguments),
         Verb::Policy(arguments) => policy::run(&arguments),
         Verb::Provision(arguments) => provision::run(&arguments),
         Verb::Verity(arguments) => verity::run(&arguments),

@@ -69,6 +69,11 @@ pub(crate) struct FetchArguments {
 }
 
 impl SupplyArguments {
+    /// Of a lock that stays as it is.
+    pub(super) fn frozen(offline: bool, store: Option<PathBuf>) -> Self {
+        Self { locked: true, offline, store }
+    }
+
     /// What may become of the lock.
     fn change(&self) -> Change {
         if self.locked { Change::Nothing } else { Change::Demanded }

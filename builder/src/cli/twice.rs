@@ -80,18 +80,22 @@ fn compare(one: &Path, other: &Path) -> Result<Vec<String>, Failure> {
         match (ones.contains(name), others.contains(name)) {
             (true, false) => lines.push(format!("{shown}: only the first build has it")),
             (false, _) => lines.push(format!("{shown}: only the second build has it")),
-            _ => {
-                let differs = first_difference(&one.join(name), &other.join(name))
-                    .with_context(|| format!("comparing {shown}"))
-                    .map_err(Status::Environment.because())?;
-                lines.extend(differs.map(|offset| format!("{shown}: differs, first at byte {offset}")));
-            }
+            _ => lines.extend(difference(&one.join(name), &other.join(name))?),
         }
     }
     Ok(lines)
 }
 
-fn names(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
+/// How two files of the same name differ.
+pub(super) fn difference(one: &Path, other: &Path) -> Result<Option<String>, Failure> {
+    let name = one.file_name().unwrap_or_default().to_string_lossy();
+    let differs = first_difference(one, other)
+        .with_context(|| format!("comparing {name}"))
+        .map_err(Status::Environment.because())?;
+    Ok(differs.map(|offset| format!("{name}: differs, first at byte {offset}")))
+}
+
+pub(super) fn names(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
     let read = || -> io::Result<BTreeSet<PathBuf>> {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().into())).collect()
     };

@@ -71,6 +71,20 @@ impl Locked {
         lock.map_or_else(Ids::default, |lock| Ids { users: lock.users.clone(), groups: lock.groups.clone() })
     }
 
+    /// That there is none, nor a need for one.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { path: PathBuf::new(), lock: None, keep: None }
+    }
+
+    /// The lock of this file as it stands: nothing is resolved, nothing changes.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no lock.
+    pub fn frozen(path: &Path) -> Result<Self> {
+        Ok(Self { path: path.to_owned(), lock: Lock::read(path)?, keep: None })
+    }
+
     /// Writes down the numbers that users and groups were given, so that nobody who comes later changes them. Without a
     /// lock they are nobody's.
     ///

@@ -25,6 +25,12 @@ pub struct Manifest {
     pub target: String,
     /// `release` or `development`.
     pub profile: String,
+    /// Overrides of the recipe (`--set`), in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<String>,
+    /// SHA-256 of the lock that it was built by, which lies beside as `graven.lock`; none where nothing is of repositories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_sha256: Option<String>,
     /// Seconds since 1970 that stand for "now" in the image.
     pub source_date: i64,
     /// The disk as a whole.

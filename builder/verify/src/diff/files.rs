@@ -6,9 +6,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
-use super::packages::{INFO, Owners, STATUS};
 use super::security::capabilities;
 use super::{Change, Fate};
+use crate::dpkg::{INFO, Owners, STATUS};
 
 /// What the builder makes of the packages: it tells nothing that they do not.
 const MADE_OF_PACKAGES: [&str; 2] = [STATUS, "/etc/ld.so.cache"];

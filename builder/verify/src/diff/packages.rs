@@ -3,17 +3,11 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use graven_image::tree::{Kind, Tree, TreePath};
+use graven_image::tree::Tree;
 use serde::Serialize;
 
 use super::version;
-
-/// Where dpkg keeps the list of packages.
-pub(super) const STATUS: &str = "/var/lib/dpkg/status";
-/// Where it keeps what it knows of each: `NAME.list`, `NAME:ARCHITECTURE.list` and others.
-pub(super) const INFO: &str = "/var/lib/dpkg/info";
-/// Bytes that its notes may have.
-const MOST_BYTES: u64 = 64 << 20;
+use crate::dpkg::{self, Package};
 
 /// A package that is not the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,7 +42,11 @@ pub enum PackageFate {
 
 /// Packages that came, went, or are others, in the order of their names.
 pub(super) fn changed(old: &Tree, new: &Tree) -> Vec<PackageChange> {
-    let (old, new) = (installed(old), installed(new));
+    let by_name = |root| -> BTreeMap<(String, String), Package> {
+        let packages = dpkg::installed(root).into_iter();
+        packages.map(|package| ((package.name.clone(), package.architecture.clone()), package)).collect()
+    };
+    let (old, new) = (by_name(old), by_name(new));
     let names: BTreeSet<&(String, String)> = old.keys().chain(new.keys()).collect();
     let changes = names.into_iter().filter_map(|key| {
         let (was, is) = (old.get(key), new.get(key));
@@ -67,71 +65,4 @@ pub(super) fn changed(old: &Tree, new: &Tree) -> Vec<PackageChange> {
         Some(PackageChange { name, architecture, fate, old: version(was), new: version(is) })
     });
     changes.collect()
-}
-
-#[derive(PartialEq)]
-struct Package {
-    version: String,
-    paragraph: String,
-}
-
-/// Each installed package, by name and architecture.
-fn installed(root: &Tree) -> BTreeMap<(String, String), Package> {
-    let status = text(root, STATUS).unwrap_or_default();
-    let packages = status.split("\n\n").filter_map(|paragraph| {
-        let field = |name: &str| {
-            let line = paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            line.map(str::trim)
-        };
-        let installed = field("Status").is_none_or(|status| status.ends_with(" installed"));
-        let key = (field("Package")?.to_owned(), field("Architecture")?.to_owned());
-        let package =
-            Package { version: field("Version")?.to_owned(), paragraph: paragraph.trim().to_owned() };
-        installed.then_some((key, package))
-    });
-    packages.collect()
-}
-
-/// Which package each path of a root is of.
-pub(super) struct Owners {
-    by_path: BTreeMap<String, String>,
-    packages: BTreeSet<String>,
-}
-
-impl Owners {
-    /// By dpkg's lists.
-    pub(super) fn of(root: &Tree) -> Self {
-        let mut owners = Self { by_path: BTreeMap::new(), packages: BTreeSet::new() };
-        let folder = TreePath::parse(INFO.as_bytes()).and_then(|path| root.lookup(&path));
-        let Ok(Kind::Directory(names)) = folder.map(|id| &root.inode(id).kind) else { return owners };
-        for name in names.keys().filter_map(|name| std::str::from_utf8(name).ok()) {
-            let Some(package) = name.strip_suffix(".list") else { continue };
-            let list = text(root, &format!("{INFO}/{name}")).unwrap_or_default();
-            for path in list.lines().filter(|path| path.len() > 1) {
-                owners.by_path.insert(path.to_owned(), bare(package).to_owned());
-            }
-            owners.packages.insert(bare(package).to_owned());
-        }
-        owners
-    }
-
-    /// The package that a path is of, be it a file of it or one of dpkg's notes of it.
-    pub(super) fn package(&self, path: &str) -> Option<&str> {
-        if let Some(note) = path.strip_prefix(INFO).and_then(|rest| rest.strip_prefix('/')) {
-            let (package, _) = note.rsplit_once('.')?;
-            return self.packages.get(bare(package)).map(String::as_str);
-        }
-        // Packages may still name what lies below /usr as it was before.
-        let before = path.strip_prefix("/usr").unwrap_or(path);
-        self.by_path.get(path).or_else(|| self.by_path.get(before)).map(String::as_str)
-    }
-}
-
-fn bare(package: &str) -> &str {
-    package.split(':').next().unwrap_or(package)
-}
-
-fn text(root: &Tree, path: &str) -> Option<String> {
-    let bytes = root.read(&TreePath::parse(path.as_bytes()).ok()?, MOST_BYTES).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }

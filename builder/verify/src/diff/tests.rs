@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::listed::{Lines, lines};
 use super::security::capabilities;
 use super::{About, Change, Concern, Fate, PackageFate, files, packages, services, version};
+use crate::dpkg;
 
 fn path(text: &str) -> TreePath {
     TreePath::parse(text.as_bytes()).unwrap()
@@ -136,7 +137,7 @@ fn status(packages: &[(&str, &str, &str)]) -> Inode {
 #[test]
 fn packages_are_told_by_what_became_of_them() {
     let old = with(&[(
-        packages::STATUS,
+        dpkg::STATUS,
         status(&[
             ("down", "2", ""),
             ("gone", "1", ""),
@@ -146,7 +147,7 @@ fn packages_are_told_by_what_became_of_them() {
         ]),
     )]);
     let new = with(&[(
-        packages::STATUS,
+        dpkg::STATUS,
         status(&[
             ("come", "1", ""),
             ("down", "1:1", ""),
@@ -182,7 +183,7 @@ fn packages_are_told_by_what_became_of_them() {
 fn files_are_of_the_package_that_lists_them_and_what_follows_from_packages_is_no_file() {
     let tree = |version: &str| {
         with(&[
-            (packages::STATUS, status(&[("libx", version, "")])),
+            (dpkg::STATUS, status(&[("libx", version, "")])),
             ("/var/lib/dpkg/info/libx:amd64.list", file(0o644, "/.\n/lib\n/lib/libx.so\n")),
             ("/var/lib/dpkg/info/libx:amd64.md5sums", file(0o644, version)),
             ("/usr/lib/libx.so", file(0o644, version)),
@@ -202,7 +203,7 @@ fn files_are_of_the_package_that_lists_them_and_what_follows_from_packages_is_no
         ]
     );
     let follow: Vec<_> = follow.iter().map(|change| change.what.as_str()).collect();
-    assert_eq!(follow, ["/etc/ld.so.cache", packages::STATUS]);
+    assert_eq!(follow, ["/etc/ld.so.cache", dpkg::STATUS]);
 }
 
 #[test]

@@ -196,7 +196,7 @@ impl Segment {
 }
 
 /// `None` past the file's end, or where it is more than anything here may be.
-fn bytes(content: &Content, offset: u64, length: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn bytes(content: &Content, offset: u64, length: u64) -> io::Result<Option<Vec<u8>>> {
     let end = offset.checked_add(length);
     let fits = length <= MOST_BYTES && end.is_some_and(|end| end <= content.len);
     if !fits {
@@ -208,7 +208,7 @@ fn bytes(content: &Content, offset: u64, length: u64) -> io::Result<Option<Vec<u
 }
 
 /// A little-endian number; 0 where there is none.
-fn number(bytes: &[u8], at: usize, width: usize) -> u64 {
+pub(crate) fn number(bytes: &[u8], at: usize, width: usize) -> u64 {
     let found = bytes.get(at..).and_then(|rest| rest.get(..width)).unwrap_or_default();
     found.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }

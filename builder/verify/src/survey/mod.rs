@@ -2,7 +2,7 @@
 
 mod asking;
 mod binfmt;
-mod elf;
+pub(crate) mod elf;
 mod interpreters;
 mod loading;
 mod mounts;
