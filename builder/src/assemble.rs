@@ -93,7 +93,16 @@ pub fn assemble(plan: &mut Plan, signers: &Signers) -> Result<Rootfs> {
     check_init(&tree, recipe)?;
     let interpreters = scripts::hold(recipe, &kernel, &tree)?;
     tree.clamp_mtimes(plan.source_date);
-    Ok(Rootfs { tree, kernel, modules, accepted, interpreters, ids, lock: None, source_date: plan.source_date })
+    Ok(Rootfs {
+        tree,
+        kernel,
+        modules,
+        accepted,
+        interpreters,
+        ids,
+        lock: None,
+        source_date: plan.source_date,
+    })
 }
 
 /// Packages, layers and files in one tree, configured as a whole; and the numbers that its users and groups have.

@@ -214,7 +214,8 @@ pub fn deliver(
 
 /// The bill of materials.
 fn bill(rootfs: &Rootfs, boot: &BootArtefact, manifest: &Manifest) -> Result<String> {
-    let parsed = graven_verify::Boot::parse(boot.bytes.clone()).map_err(|error| Error::Link(error.to_string()))?;
+    let parsed =
+        graven_verify::Boot::parse(boot.bytes.clone()).map_err(|error| Error::Link(error.to_string()))?;
     let records = boot.sealed.image.files.iter();
     let digests: BTreeMap<&[u8], [u8; 32]> = records
         .flat_map(|record| record.paths.iter().map(|path| (&**path, record.sha256)))

@@ -117,10 +117,24 @@ impl BareRoot {
                 path.into_iter().for_each(|path| root.bring(Path::new(path)));
             }
         }
-        for folder in ["tmp", "proc"] {
+        for folder in ["tmp", "dev"] {
             fs::create_dir_all(root.path(folder)).expect("the root takes folders");
         }
-        for path in ["/etc/apt", "/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs", "/usr/share/ca-certificates"] {
+        // What a program reads that is given nothing.
+        content(
+            "mknod",
+            [
+                "-m".as_ref(),
+                "666".as_ref(),
+                root.path("dev/null").as_os_str(),
+                "c".as_ref(),
+                "1".as_ref(),
+                "3".as_ref(),
+            ],
+        );
+        for path in
+            ["/etc/apt", "/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs", "/usr/share/ca-certificates"]
+        {
             if Path::new(path).exists() {
                 root.bring(Path::new(path));
             }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use graven_tests::archive::{Answer, Archive, IN_RELEASE, SUITE};
-use graven_tests::oracle::content;
 use graven_tests::image;
+use graven_tests::oracle::content;
 
 const GOOD: i32 = 0;
 const BAD: i32 = 1;

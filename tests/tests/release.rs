@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use graven_tests::archive::Archive;
+use graven_tests::image;
 use graven_tests::oracle::{content, python};
 use graven_tests::program::{Said, run_in};
-use graven_tests::image;
 use serde_json::Value;
 
 /// A release of two packages, one of which brings an ELF file.
@@ -24,7 +24,12 @@ impl Release {
         let copyright = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\n\
                          Files: *\nCopyright: 2026 Tests\nLicense: GPL-2+\n\nFiles: x\nCopyright: 2026\nLicense: Expat\n";
         let notes = ("usr/share/doc/hello/copyright", copyright);
-        release.archive.package("hello", "1:1.9-2", "Depends: greet\n", &[("usr/bin/hello", "#!/usr/bin/sh\n"), notes]);
+        release.archive.package(
+            "hello",
+            "1:1.9-2",
+            "Depends: greet\n",
+            &[("usr/bin/hello", "#!/usr/bin/sh\n"), notes],
+        );
         release.archive.package("greet", "1", "", &[("usr/lib/greet", "greet 1\n")]);
         release.archive.publish("yesterday");
         fs::create_dir_all(release.recipe()).unwrap();
@@ -76,7 +81,9 @@ fn the_bill_of_materials_is_valid_and_lists_what_is_there(release: &Release) {
     let packages: Vec<String> = components
         .iter()
         .filter(|component| component["purl"].is_string())
-        .map(|package| format!("{} {}", package["name"].as_str().unwrap(), package["version"].as_str().unwrap()))
+        .map(|package| {
+            format!("{} {}", package["name"].as_str().unwrap(), package["version"].as_str().unwrap())
+        })
         .collect();
     let status = release.graven(&["cat", "out", "/var/lib/dpkg/status"]).out;
     let field = |paragraph: &str, name: &str| {
@@ -94,8 +101,10 @@ fn the_bill_of_materials_is_valid_and_lists_what_is_there(release: &Release) {
     // Every regular file is there once, with the digest that the list of files has; none is more.
     let list: Value = serde_json::from_str(&release.read("files.json")).unwrap();
     let regular = list.as_array().unwrap().iter().filter(|file| file["type"] == "regular file");
-    let mut expected: Vec<(String, String)> = regular.map(|file| pair(&file["path"], &file["sha256"])).collect();
-    let own = components.iter().filter(|component| component["type"] == "file" && component["bom-ref"].is_null());
+    let mut expected: Vec<(String, String)> =
+        regular.map(|file| pair(&file["path"], &file["sha256"])).collect();
+    let own =
+        components.iter().filter(|component| component["type"] == "file" && component["bom-ref"].is_null());
     let nested = components.iter().filter(|component| component["purl"].is_string());
     let nested = nested.flat_map(|package| package["components"].as_array().cloned().unwrap_or_default());
     let mut found: Vec<(String, String)> =
@@ -106,7 +115,8 @@ fn the_bill_of_materials_is_valid_and_lists_what_is_there(release: &Release) {
 
     let tool = components.iter().find(|component| component["name"] == "/usr/bin/tool").unwrap();
     let properties = tool["properties"].as_array().unwrap();
-    let property = |name: &str| properties.iter().find(|one| one["name"] == name).map(|one| one["value"].clone());
+    let property =
+        |name: &str| properties.iter().find(|one| one["name"] == name).map(|one| one["value"].clone());
     assert_eq!(property("graven:owner"), Some("none".into()), "a file of no package is called out");
     let notes = content("readelf", ["-n".as_ref(), image::graven().as_os_str()]);
     let id = notes.lines().find_map(|line| line.trim().strip_prefix("Build ID: ")).unwrap();
@@ -130,7 +140,8 @@ fn licences_are_told_by_package(release: &Release) {
 
 fn provenance_holds_in_the_eyes_of_others_and_for_these_files_alone(release: &Release) {
     let keys = image::keys();
-    let words = ["provenance", "make", "out", "--role", "db", "--builder-id", "https://build.example/1", "--keys"];
+    let words =
+        ["provenance", "make", "out", "--role", "db", "--builder-id", "https://build.example/1", "--keys"];
     let made = release.graven(&[&words[..], &[path(keys)]].concat());
     assert_eq!(made.status, 0, "{}", made.err);
     let file = release.folder.join("out/provenance.intoto.json");
@@ -158,7 +169,15 @@ print(' '.join(sorted(s['name'] for s in statement['subject'])))
 ";
     let out = release.folder.join("out");
     let names = content(python("python3"), ["-c", script, path(&file), path(&certificate), path(&out)]);
-    for name in ["disk.img", "disk.img/root", "disk.img/esp", "policy.p7b", "graven.lock", "manifest.json", "sbom.cdx.json"] {
+    for name in [
+        "disk.img",
+        "disk.img/root",
+        "disk.img/esp",
+        "policy.p7b",
+        "graven.lock",
+        "manifest.json",
+        "sbom.cdx.json",
+    ] {
         assert!(names.split_whitespace().any(|one| one == name), "{name} in {names}");
     }
 
@@ -166,12 +185,20 @@ print(' '.join(sorted(s['name'] for s in statement['subject'])))
     let check = |words: &[&str]| release.graven(&[&["provenance", "check"], words].concat());
     let good = check(&[&["out/provenance.intoto.json"], &trust[..]].concat());
     assert_eq!(good.status, 0, "{}", good.err);
-    assert!(good.out.contains("builder    https://build.example/1\n") && good.out.ends_with("PROVED\n"), "{}", good.out);
+    assert!(
+        good.out.contains("builder    https://build.example/1\n") && good.out.ends_with("PROVED\n"),
+        "{}",
+        good.out
+    );
 
     let stranger = image::strangers_keys().join("db.crt");
     let refused = check(&["out/provenance.intoto.json", "--trust", path(&stranger)]);
     assert_eq!(refused.status, 1);
-    assert!(refused.err.contains("none of 1 signatures is of one of 1 trusted certificates"), "{}", refused.err);
+    assert!(
+        refused.err.contains("none of 1 signatures is of one of 1 trusted certificates"),
+        "{}",
+        refused.err
+    );
 
     let policy = release.read("policy.pol");
     fs::write(out.join("policy.pol"), "DEFAULT action=ALLOW\n").unwrap();
@@ -193,7 +220,8 @@ fn it_is_built_again_from_an_empty_cache_and_from_a_store_without_network(releas
     // The archive has moved on; the lock beside the manifest has not.
     fs::remove_file(elsewhere.join("recipe/graven.lock")).unwrap();
     let rebuild = |words: &[&str]| {
-        let said = run_in(&elsewhere, image::graven(), [&["rebuild", "out", "--recipe", "recipe"], words].concat());
+        let said =
+            run_in(&elsewhere, image::graven(), [&["rebuild", "out", "--recipe", "recipe"], words].concat());
         assert_eq!(said.status, 0, "{}", said.err);
         assert!(said.out.contains("files the same byte for byte"), "{}", said.out);
     };
@@ -224,7 +252,11 @@ fn what_is_not_the_pinned_input_is_named(release: &Release) {
     let recipe = folder.join("recipe/recipe.toml");
     let text = fs::read_to_string(&recipe).unwrap();
     fs::write(&recipe, format!("# A word more.\n{text}")).unwrap();
-    refused(&[path(&store)], 1, &["the inputs are not the ones", "pinned: recipe recipe.toml", "here:   recipe recipe.toml"]);
+    refused(
+        &[path(&store)],
+        1,
+        &["the inputs are not the ones", "pinned: recipe recipe.toml", "here:   recipe recipe.toml"],
+    );
     fs::write(&recipe, text).unwrap();
     refused(&["nothing"], 3, &["the store nothing has no "]);
 

@@ -58,8 +58,10 @@ struct MakeArguments {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: graven provenance check out/acme-fw-2.4.1-x86_64-uefi/provenance.intoto.json --trust keys/provenance.crt\n\n\
-    Exit status 0: signed, and every file at hand is the stated one; 1: not.")]
+#[command(
+    after_help = "Example: graven provenance check out/acme-fw-2.4.1-x86_64-uefi/provenance.intoto.json --trust keys/provenance.crt\n\n\
+    Exit status 0: signed, and every file at hand is the stated one; 1: not."
+)]
 struct CheckArguments {
     /// The statement.
     statement: PathBuf,
@@ -95,7 +97,9 @@ fn run_make(arguments: &MakeArguments) -> Outcome {
     let folder = &arguments.folder;
     if !arguments.builder_id.contains(':') {
         let found = &arguments.builder_id;
-        return Err(Status::Usage.because()(anyhow!("--builder-id {found}: expected a URI, as in https://build.acme.example")));
+        return Err(Status::Usage.because()(anyhow!(
+            "--builder-id {found}: expected a URI, as in https://build.acme.example"
+        )));
     }
     let manifest = Manifest::from_json(&read(&folder.join(MANIFEST))?)
         .with_context(|| folder.display().to_string())
@@ -130,7 +134,8 @@ fn run_check(arguments: &CheckArguments) -> Outcome {
     };
     let same = attested.compare(arguments.folder.as_deref().unwrap_or(own))?;
     if arguments.json {
-        let text = serde_json::to_string_pretty(&attested.statement).map_err(Status::Environment.because())?;
+        let text =
+            serde_json::to_string_pretty(&attested.statement).map_err(Status::Environment.because())?;
         print(&format!("{text}\n"))?;
         return Ok(Status::Good);
     }

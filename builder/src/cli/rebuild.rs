@@ -24,10 +24,12 @@ use super::twice::{difference, names};
 use super::{Failure, Outcome, Status, print};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  graven rebuild out/acme-fw-2.4.1-x86_64-uefi --recipe recipes/acme-fw\n  \
+#[command(
+    after_help = "Examples:\n  graven rebuild out/acme-fw-2.4.1-x86_64-uefi --recipe recipes/acme-fw\n  \
     graven rebuild archive/manifest.json --recipe acme-fw --offline --store archive/store\n\n\
     What lies beside the manifest is taken: its lock, and the signatures, which hold for the same bytes alone, so that no key\n\
-    is needed. Exit status 0: every file is the same, byte for byte; 1: something differs, and it is said what.")]
+    is needed. Exit status 0: every file is the same, byte for byte; 1: something differs, and it is said what."
+)]
 pub(crate) struct Arguments {
     /// The manifest.json of a build, or the output folder that holds it.
     manifest: PathBuf,
@@ -109,14 +111,20 @@ fn rebuild(arguments: &Arguments) -> Outcome {
     match build(plan, &stage0, &signers, &extras, staging, &mut number, &bar)? {
         Built::Pending(requests) => {
             let lines: Vec<String> = requests.iter().map(|request| unsigned(manifest, request)).collect();
-            differ("the image came out otherwise, so that the signatures of the original do not hold for it", &lines)
+            differ(
+                "the image came out otherwise, so that the signatures of the original do not hold for it",
+                &lines,
+            )
         }
         Built::Image(_) => {
             drop(bar);
             let (same, lines) = original.compare(&out)?;
             if lines.is_empty() {
-                return print(&format!("{}: rebuilt, {same} files the same byte for byte\n", folder.display()))
-                    .map(|()| Status::Good);
+                return print(&format!(
+                    "{}: rebuilt, {same} files the same byte for byte\n",
+                    folder.display()
+                ))
+                .map(|()| Status::Good);
             }
             let status = differ("rebuilt, and not the same", &lines);
             if arguments.out.is_none() {
@@ -148,7 +156,9 @@ impl Original {
     fn selection(&self) -> Result<Selection, Failure> {
         let Manifest { target, profile, sets, .. } = &self.manifest;
         let profile = Profile::parse(profile).ok_or_else(|| {
-            Status::Bad.because()(anyhow!("the manifest's profile is {profile:?}: release or development was expected"))
+            Status::Bad.because()(anyhow!(
+                "the manifest's profile is {profile:?}: release or development was expected"
+            ))
         })?;
         Ok(Selection { target: Some(target.clone()), profile, sets: sets.clone() })
     }
@@ -201,7 +211,9 @@ impl Original {
                     Some(line) => lines.push(line),
                 }
             } else if name == Path::new(DISK) {
-                eprintln!("graven: the original has no {DISK} here: its digest in the manifest is what it was compared by");
+                eprintln!(
+                    "graven: the original has no {DISK} here: its digest in the manifest is what it was compared by"
+                );
             } else {
                 lines.push(format!("{}: the original has none", name.display()));
             }

@@ -22,7 +22,8 @@ use crate::manifest::{Manifest, Role};
 
 pub use dsse::Envelope;
 pub use statement::{
-    BuildDefinition, Builder, ExternalParameters, InternalParameters, Predicate, Resource, RunDetails, Statement,
+    BuildDefinition, Builder, ExternalParameters, InternalParameters, Predicate, Resource, RunDetails,
+    Statement,
 };
 
 /// Name of the file in the output folder.
@@ -76,7 +77,9 @@ pub enum ProvenanceError {
     #[error("the envelope's {0} is no base64")]
     Base64(&'static str),
     /// No signature holds.
-    #[error("none of {signatures} signatures is of one of {trusted} trusted certificates over this statement")]
+    #[error(
+        "none of {signatures} signatures is of one of {trusted} trusted certificates over this statement"
+    )]
     Signature {
         /// How many the envelope has.
         signatures: usize,
@@ -117,7 +120,8 @@ fn disk(folder: &Path, manifest: &Manifest) -> Result<Vec<Resource>, ProvenanceE
     same(DISK, FSVERITY, &manifest.disk.fsverity, &found)?;
     let whole = sha256(&disk).map_err(failed)?;
     let mut subjects = vec![Resource::new(DISK, [(SHA256, whole), (FSVERITY, found)])];
-    let roots = manifest.partitions.iter().filter(|partition| matches!(partition.role, Role::Root | Role::Volume));
+    let roots =
+        manifest.partitions.iter().filter(|partition| matches!(partition.role, Role::Root | Role::Volume));
     let hashes = std::iter::once(&manifest.root).chain(manifest.volumes.iter().map(|volume| &volume.image));
     let hashes: BTreeMap<&str, &str> =
         roots.map(|partition| &*partition.name).zip(hashes.map(|image| &*image.root_hash)).collect();

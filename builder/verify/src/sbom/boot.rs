@@ -16,7 +16,9 @@ pub(super) fn components(boot: &Boot) -> Vec<Component> {
     });
     let is_stage0 = |file: &Component| file.name.trim_start_matches('/') == initramfs::INIT;
     let (stage0, files): (Vec<_>, Vec<_>) = files.partition(is_stage0);
-    let stage0 = stage0.into_iter().map(|file| Component { hashes: file.hashes, ..named("application", "graven-stage0") });
+    let stage0 = stage0
+        .into_iter()
+        .map(|file| Component { hashes: file.hashes, ..named("application", "graven-stage0") });
     let mut components = vec![Component {
         version: Some(boot.uname.clone()),
         hashes: vec![Hash::sha256(sha256_hex(&boot.kernel))],
@@ -24,7 +26,8 @@ pub(super) fn components(boot: &Boot) -> Vec<Component> {
     }];
     components.extend(stage0);
     if let Ok(version) = uki::stub_version(&boot.bytes) {
-        components.push(Component { version: Some(version.to_string()), ..named("application", "systemd-stub") });
+        components
+            .push(Component { version: Some(version.to_string()), ..named("application", "systemd-stub") });
     }
     components.push(Component {
         hashes: vec![Hash::sha256(sha256_hex(&boot.initrd))],

@@ -25,8 +25,24 @@ pub(super) fn of(content: &Content) -> io::Result<Option<String>> {
     let at = |narrow, wide_at| if wide { wide_at } else { narrow };
     // A kernel module has sections alone; what is loaded by itself has segments, and may have lost its sections.
     let headers = match number(&header, 16, 2) {
-        1 => Headers { table: at(32, 40), size: at(46, 58), kind: 4, note: 7, offset: at(16, 24), length: at(20, 32), align: at(32, 48) },
-        _ => Headers { table: at(28, 32), size: at(42, 54), kind: 0, note: 4, offset: at(4, 8), length: at(16, 32), align: at(28, 48) },
+        1 => Headers {
+            table: at(32, 40),
+            size: at(46, 58),
+            kind: 4,
+            note: 7,
+            offset: at(16, 24),
+            length: at(20, 32),
+            align: at(32, 48),
+        },
+        _ => Headers {
+            table: at(28, 32),
+            size: at(42, 54),
+            kind: 0,
+            note: 4,
+            offset: at(4, 8),
+            length: at(16, 32),
+            align: at(28, 48),
+        },
     };
     let size = number(&header, headers.size, 2);
     let count = number(&header, headers.size.saturating_add(2), 2).min(MOST_HEADERS);

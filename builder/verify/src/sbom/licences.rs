@@ -98,8 +98,7 @@ pub(super) fn of(copyright: Option<&str>) -> (Known, Vec<LicenseChoice>) {
     if readable {
         for paragraph in std::iter::once(head).chain(paragraphs) {
             // A paragraph of its own holds the text of a licence; those of files say which holds for them.
-            let about_files =
-                field(paragraph, "Files").is_some() || field(paragraph, "Format").is_some();
+            let about_files = field(paragraph, "Files").is_some() || field(paragraph, "Format").is_some();
             match field(paragraph, "License") {
                 Some(name) if about_files && !name.is_empty() && !names.contains(&name) => names.push(name),
                 _ => {}
@@ -123,7 +122,9 @@ pub(super) fn of(copyright: Option<&str>) -> (Known, Vec<LicenseChoice>) {
         let id = IDS.iter().find(|(debian, _)| debian.eq_ignore_ascii_case(name));
         // What is pointed to is the text alone: `GPL-2` may well be meant with «or later».
         let id = id.filter(|_| known == Known::Declared);
-        LicenseChoice { license: id.map_or_else(|| License::Name(name.to_owned()), |(_, id)| License::Id(id)) }
+        LicenseChoice {
+            license: id.map_or_else(|| License::Name(name.to_owned()), |(_, id)| License::Id(id)),
+        }
     });
     (known, licences.collect())
 }
