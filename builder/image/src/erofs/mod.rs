@@ -27,6 +27,7 @@
 
 mod directory;
 pub(crate) mod format;
+mod keep;
 mod plan;
 pub mod read;
 mod render;
@@ -34,6 +35,7 @@ mod slots;
 mod write;
 mod xattr;
 
+pub use keep::{Place, Places};
 pub use plan::{Image, Options, PlanError};
 pub use read::{ReadError, Reader};
 pub use render::SourceError;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::directory::Directory;
 use super::format::{BLOCK, CompactInode, ExtendedInode, SLOT};
+use super::keep::Places;
 use super::slots::Slots;
 use super::xattr::{self, XattrProblem};
 use crate::tree::{DeviceNumber, Inode, InodeId, Kind, Tree};
@@ -139,7 +140,7 @@ impl Node {
 }
 
 /// Which part of an inode lies somewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
     /// Inode, attributes, inline tail.
     Head,
@@ -178,6 +179,15 @@ impl<'t> Image<'t> {
     /// # Errors
     /// [`PlanError`] names the file that cannot be held and says why.
     pub fn plan(tree: &'t Tree, options: &Options) -> Result<Self, PlanError> {
+        Self::plan_like(tree, options, &Places::default())
+    }
+
+    /// The same, with everything where an earlier image had it that can stay there. It is laid out anew where an eighth of it
+    /// would be room that is left free.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan)'s.
+    pub fn plan_like(tree: &'t Tree, options: &Options, old: &Places) -> Result<Self, PlanError> {
         if options.volume_name.len() > MAX_VOLUME_NAME || options.volume_name.contains('\0') {
             return Err(PlanError::VolumeName(options.volume_name.clone()));
         }
@@ -194,7 +204,9 @@ impl<'t> Image<'t> {
         for number in 0..image.nodes.len() {
             image.shape(number)?;
         }
-        image.place()?;
+        if old.is_empty() || !image.place_as(old)? {
+            image.place()?;
+        }
         Ok(image)
     }
 

@@ -119,7 +119,7 @@ impl Image<'_> {
     fn render_head(&self, node: &Node, extent: &Extent, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let inode = self.inode(node);
         let mut head = Vec::with_capacity(node.head_bytes() as usize);
-        self.render_inode(node, extent.node, &mut head);
+        self.render_inode(node, &mut head);
         xattr::render(&inode.metadata.xattrs, &mut head);
         copy(&head, extent.start, buf, offset);
         let tail = node.blocks() * BLOCK;
@@ -132,7 +132,7 @@ impl Image<'_> {
         )
     }
 
-    fn render_inode(&self, node: &Node, number: u32, out: &mut Vec<u8>) {
+    fn render_inode(&self, node: &Node, out: &mut Vec<u8>) {
         let inode = self.inode(node);
         let metadata = &inode.metadata;
         let layout = if node.inline { LAYOUT_FLAT_INLINE } else { LAYOUT_FLAT_PLAIN };
@@ -146,6 +146,8 @@ impl Image<'_> {
             Kind::CharDevice(number) | Kind::BlockDevice(number) => encode_device(*number),
             _ => node.data_block,
         };
+        // As an inode's number, it stays where the inode does.
+        let ino = (node.nid as u32).wrapping_add(1);
         if node.extended {
             let inode = ExtendedInode {
                 format: U16::new(format),
@@ -154,7 +156,7 @@ impl Image<'_> {
                 reserved: U16::ZERO,
                 size: U64::new(node.size),
                 data: U32::new(data),
-                ino: U32::new(number + 1),
+                ino: U32::new(ino),
                 uid: U32::new(metadata.uid),
                 gid: U32::new(metadata.gid),
                 mtime: U64::new(metadata.mtime as u64),
@@ -172,7 +174,7 @@ impl Image<'_> {
                 size: U32::new(node.size as u32),
                 mtime: U32::ZERO,
                 data: U32::new(data),
-                ino: U32::new(number + 1),
+                ino: U32::new(ino),
                 uid: U16::new(metadata.uid as u16),
                 gid: U16::new(metadata.gid as u16),
                 reserved: U32::ZERO,

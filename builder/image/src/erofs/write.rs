@@ -11,7 +11,7 @@ use graven_verity::stream::{self, Consumer, CopyTo};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use super::format::BLOCK_LEN;
+use super::format::{BLOCK, BLOCK_LEN};
 use super::plan::{Extent, Image, Part};
 use crate::tree::{InodeId, Kind};
 
@@ -69,7 +69,8 @@ pub fn write(
 /// Hashes the regular files of an image as its windows pass.
 ///
 /// A file's blocks are consecutive; its inline tail comes earlier, with the inode, and is kept until the blocks have
-/// passed. So at most one file is unfinished between two windows, and the tails of one group of inodes are kept.
+/// passed. So at most one file is unfinished between two windows, and the tails of one group of inodes are kept. Where places
+/// are those of an earlier image, a tail may come later, and what is known of its blocks is kept until then.
 struct Files<'i, 't> {
     image: &'i Image<'t>,
     /// SHA-256 and fs-verity digest by node: plain bytes, there may be a million.
@@ -78,6 +79,8 @@ struct Files<'i, 't> {
     tails: HashMap<u32, Vec<u8>>,
     /// The file that goes on in the next window.
     unfinished: Option<(u32, Hashes)>,
+    /// Files whose blocks have passed, and their tails not.
+    waiting: HashMap<u32, Hashes>,
     /// The whole image as it passes: its blocks are the files' blocks, and hashed once for both.
     stretch: Stretch,
     params: fsverity::Params,
@@ -89,6 +92,17 @@ struct Hashes {
     fsverity: Digester,
 }
 
+/// What comes after a piece of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// More of its blocks.
+    More,
+    /// Its tail, at some time.
+    Tail,
+    /// Nothing.
+    Last,
+}
+
 /// Work on one file in one window.
 struct Job<'b> {
     node: u32,
@@ -97,7 +111,7 @@ struct Job<'b> {
     /// fs-verity digests of the blocks that `bytes` lie in.
     blocks: &'b [u8],
     tail: Vec<u8>,
-    last: bool,
+    turn: Turn,
     digests: Option<io::Result<[[u8; 32]; 2]>>,
 }
 
@@ -117,6 +131,7 @@ impl Consumer for Files<'_, '_> {
         for job in jobs {
             match (job.digests, job.hashes) {
                 (Some(digests), _) => self.done[job.node as usize] = Some(digests?),
+                (None, Some(hashes)) if job.turn == Turn::Tail => _ = self.waiting.insert(job.node, hashes),
                 (None, Some(hashes)) => self.unfinished = Some((job.node, hashes)),
                 (None, None) => {}
             }
@@ -133,6 +148,7 @@ impl<'i, 't> Files<'i, 't> {
             done: vec![None; image.nodes.len()],
             tails: HashMap::new(),
             unfinished: None,
+            waiting: HashMap::new(),
             stretch: Stretch::new(&params),
             params,
         }
@@ -156,7 +172,9 @@ impl<'i, 't> Files<'i, 't> {
                     let known = self.tails.entry(extent.node).or_default();
                     known.extend_from_slice(tail);
                     if ends && node.blocks() == 0 {
-                        jobs.push(self.job(extent, &[], &[], true));
+                        jobs.push(self.job(extent, &[], &[], Turn::Last));
+                    } else if ends && u64::from(node.data_block) * BLOCK < extent.start {
+                        self.late_tail(extent, &mut jobs);
                     }
                 }
                 Part::Blocks => {
@@ -164,18 +182,36 @@ impl<'i, 't> Files<'i, 't> {
                     // Extents of blocks and windows begin where a block does.
                     let first = (extent.start.max(offset) - offset) as usize / BLOCK_LEN;
                     let blocks = digests.blocks(first..first + contents.len().div_ceil(BLOCK_LEN));
-                    jobs.push(self.job(extent, contents, blocks, ends));
+                    let has_tail = node.tail_bytes() == 0
+                        || self.tails.get(&extent.node).is_some_and(|tail| tail.len() as u64 == node.tail_bytes());
+                    let turn = match (ends, has_tail) {
+                        (false, _) => Turn::More,
+                        (true, true) => Turn::Last,
+                        (true, false) => Turn::Tail,
+                    };
+                    jobs.push(self.job(extent, contents, blocks, turn));
                 }
             }
         }
         jobs
     }
 
-    fn job<'b>(&mut self, extent: &Extent, bytes: &'b [u8], blocks: &'b [u8], last: bool) -> Job<'b> {
+    fn job<'b>(&mut self, extent: &Extent, bytes: &'b [u8], blocks: &'b [u8], turn: Turn) -> Job<'b> {
         let node = extent.node;
         let hashes = self.unfinished.take_if(|(unfinished, _)| *unfinished == node).map(|(_, hashes)| hashes);
-        let tail = if last { self.tails.remove(&node).unwrap_or_default() } else { Vec::new() };
-        Job { node, hashes, bytes, blocks, tail, last, digests: None }
+        let tail = if turn == Turn::Last { self.tails.remove(&node).unwrap_or_default() } else { Vec::new() };
+        Job { node, hashes, bytes, blocks, tail, turn, digests: None }
+    }
+
+    /// The tail of a file whose blocks have passed, or pass in the same window.
+    fn late_tail(&mut self, extent: &Extent, jobs: &mut Vec<Job<'_>>) {
+        if let Some(hashes) = self.waiting.remove(&extent.node) {
+            let job = self.job(extent, &[], &[], Turn::Last);
+            jobs.push(Job { hashes: Some(hashes), ..job });
+        } else if let Some(job) = jobs.iter_mut().find(|job| job.node == extent.node && job.turn == Turn::Tail) {
+            job.tail = self.tails.remove(&extent.node).unwrap_or_default();
+            job.turn = Turn::Last;
+        }
     }
 
     fn records(self) -> io::Result<Vec<FileRecord>> {
@@ -208,7 +244,7 @@ impl<'i, 't> Files<'i, 't> {
 impl Job<'_> {
     fn run(&mut self, params: &fsverity::Params) {
         let hashes = self.hashes.take().unwrap_or_else(|| Hashes::new(params));
-        match (hashes.update(self.bytes, self.blocks, &self.tail), self.last) {
+        match (hashes.update(self.bytes, self.blocks, &self.tail), self.turn == Turn::Last) {
             (Ok(hashes), true) => self.digests = Some(hashes.finish()),
             (Ok(hashes), false) => self.hashes = Some(hashes),
             (Err(error), _) => self.digests = Some(Err(error)),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod hostile;
+mod keep;
 mod lookup;
 mod oracle;
 mod round_trip;
