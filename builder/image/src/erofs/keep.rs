@@ -62,7 +62,10 @@ impl Image<'_> {
         for (at, region) in wanted.iter().enumerate() {
             // What has grown into its neighbour goes elsewhere; the neighbour stays.
             let next = wanted.get(at + 1).map_or(u64::MAX, |next| next.start);
-            if region.start + region.len <= next && region.is_possible() && room.take(region.start, region.len) {
+            if region.start + region.len <= next
+                && region.is_possible()
+                && room.take(region.start, region.len)
+            {
                 placed.insert((region.node, region.part), region.start);
             }
         }
@@ -89,7 +92,8 @@ impl Image<'_> {
             end += len;
         }
 
-        let used: u64 = placed.keys().map(|(number, part)| slots_of(&self.nodes[*number as usize], *part)).sum();
+        let used: u64 =
+            placed.keys().map(|(number, part)| slots_of(&self.nodes[*number as usize], *part)).sum();
         let root = placed.get(&(0, Part::Head)).copied().unwrap_or(u64::MAX);
         if u16::try_from(root).is_err() || end > used + end / MOST_FREE + PER_BLOCK {
             return Ok(false);
@@ -136,7 +140,8 @@ impl Region {
 
     /// Numbers come from a file, and could be any.
     fn is_possible(&self) -> bool {
-        let below = self.start < u64::from(u32::MAX) * PER_BLOCK && self.len < u64::from(u32::MAX) * PER_BLOCK;
+        let below =
+            self.start < u64::from(u32::MAX) * PER_BLOCK && self.len < u64::from(u32::MAX) * PER_BLOCK;
         below && (self.part == Part::Blocks || fits_at(self.start, self.len) == self.start)
     }
 }

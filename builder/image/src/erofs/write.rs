@@ -183,7 +183,10 @@ impl<'i, 't> Files<'i, 't> {
                     let first = (extent.start.max(offset) - offset) as usize / BLOCK_LEN;
                     let blocks = digests.blocks(first..first + contents.len().div_ceil(BLOCK_LEN));
                     let has_tail = node.tail_bytes() == 0
-                        || self.tails.get(&extent.node).is_some_and(|tail| tail.len() as u64 == node.tail_bytes());
+                        || self
+                            .tails
+                            .get(&extent.node)
+                            .is_some_and(|tail| tail.len() as u64 == node.tail_bytes());
                     let turn = match (ends, has_tail) {
                         (false, _) => Turn::More,
                         (true, true) => Turn::Last,
@@ -208,7 +211,9 @@ impl<'i, 't> Files<'i, 't> {
         if let Some(hashes) = self.waiting.remove(&extent.node) {
             let job = self.job(extent, &[], &[], Turn::Last);
             jobs.push(Job { hashes: Some(hashes), ..job });
-        } else if let Some(job) = jobs.iter_mut().find(|job| job.node == extent.node && job.turn == Turn::Tail) {
+        } else if let Some(job) =
+            jobs.iter_mut().find(|job| job.node == extent.node && job.turn == Turn::Tail)
+        {
             job.tail = self.tails.remove(&extent.node).unwrap_or_default();
             job.turn = Turn::Last;
         }

@@ -64,7 +64,7 @@ fn the_same_tree_has_the_same_image_and_a_change_is_all_that_changes() {
     let (first, places) = like(&tree, &Places::default());
     assert_eq!(like(&tree, &places), (first.clone(), places.clone()));
 
-    let mut next = tree.clone();
+    let mut next = tree;
     put(&mut next, "/package-007/3", pattern(20_000, 1_000_000));
     put(&mut next, "/package-013/49", pattern(300_000, 1_000_001));
     put(&mut next, "/package-013/new", pattern(9_000, 1_000_002));

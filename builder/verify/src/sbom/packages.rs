@@ -148,7 +148,7 @@ fn encoded(text: &str) -> String {
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
-                out.push(byte.into())
+                out.push(byte.into());
             }
             byte => out.push_str(&format!("%{byte:02X}")),
         }
