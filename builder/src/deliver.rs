@@ -12,10 +12,11 @@ use graven_image::fat;
 use graven_image::formats::{self, Format};
 use graven_image::tree::{Kind, WalkEntry};
 use graven_recipe::{PolicyMode, Recipe};
+use graven_sources::oci;
 use graven_targets::BootChain;
 use graven_verify::manifest::{
-    self, Boot, Builder, Disk, EspFile, FORMAT, InitramfsEntry, Manifest, Partition, Policy, Role, Verified,
-    sha256_hex,
+    self, Boot, Builder, Container, Disk, EspFile, FORMAT, InitramfsEntry, Manifest, Partition, Policy, Role,
+    Verified, sha256_hex,
 };
 use graven_verify::{BOOT_FOLDER, FIT_FILE, sbom};
 use graven_verity::fsverity::{self, Digester};
@@ -170,6 +171,7 @@ pub fn deliver(
         }],
         interpreters: rootfs.interpreters.clone(),
         inputs: inputs.clone(),
+        containers: plan.parts.images.iter().map(|(name, facts)| container(name, facts)).collect(),
         accepted: accepted(recipe, rootfs, bound, u_boot),
     };
 
@@ -374,6 +376,15 @@ fn partitions(sealed: &SealedRoot) -> Vec<Partition> {
         size: partition.len,
     })
     .collect()
+}
+
+fn container(name: &str, facts: &oci::Facts) -> Container {
+    Container {
+        name: name.to_owned(),
+        sha256: facts.manifest.to_string(),
+        layers: facts.layers.iter().map(ToString::to_string).collect(),
+        says: facts.says.clone(),
+    }
 }
 
 /// All that the recipe loosens, each with its reason.

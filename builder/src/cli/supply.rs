@@ -71,7 +71,7 @@ pub(crate) struct FetchArguments {
 impl SupplyArguments {
     /// Of a lock that stays as it is.
     pub(super) fn frozen(offline: bool, store: Option<PathBuf>) -> Self {
-        Self { locked: true, offline, store }
+        Self { locked: true, offline, store, registry_auth: None }
     }
 
     /// What may become of the lock.

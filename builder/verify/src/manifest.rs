@@ -65,6 +65,9 @@ pub struct Manifest {
     pub interpreters: Vec<Interpreter>,
     /// What the image was made from, in the recipe's order.
     pub inputs: Vec<Input>,
+    /// The container images among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<Container>,
     /// Loosened on purpose: name of what, and the recipe's reason.
     pub accepted: BTreeMap<String, String>,
 }
@@ -393,6 +396,21 @@ pub struct Input {
     /// SHA-256 of the file, of a container image that of its manifest; a folder has none, each of its files is in `files.json`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+}
+
+/// A container image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Container {
+    /// The recipe's words for it.
+    pub name: String,
+    /// SHA-256 of its manifest.
+    pub sha256: String,
+    /// SHA-256 of its layers, lowest first.
+    pub layers: Vec<String>,
+    /// What whoever made it says of it: its `org.opencontainers.image.*`, by what follows that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub says: BTreeMap<String, String>,
 }
 
 impl Manifest {

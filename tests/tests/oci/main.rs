@@ -286,6 +286,16 @@ fn images_of_a_registry_a_layout_and_an_archive_are_unpacked_as_umoci_does_it() 
         .map(|input| input["name"].as_str().unwrap())
         .collect();
     assert_eq!(images, [bench.image().as_str(), docker.as_str(), "by-skopeo:app", "image.tar"]);
+    let bill: serde_json::Value =
+        serde_json::from_slice(&fs::read(out.join("sbom.cdx.json")).unwrap()).unwrap();
+    let containers = bill["components"].as_array().unwrap().iter();
+    let containers: Vec<(&str, &str)> = containers
+        .filter(|component| component["type"] == "container")
+        .map(|image| (image["name"].as_str().unwrap(), image["version"].as_str().unwrap()))
+        .collect();
+    let mut expected: Vec<(&str, &str)> = images.iter().map(|name| (*name, "1.0")).collect();
+    expected.sort_unstable();
+    assert_eq!(containers, expected);
     let files = fs::read_to_string(out.join("files.json")).unwrap();
     assert!(
         files.contains(&format!("\"oci:{}\"", bench.image())),

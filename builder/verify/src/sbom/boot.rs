@@ -1,11 +1,13 @@
 //! What starts the root, and what lies beside it.
 
+use std::collections::BTreeMap;
+
 use graven_boot::uki;
 use graven_handoff::initramfs;
 
-use super::model::{Component, Hash, Property};
+use super::model::{Component, Hash, LicenseChoice, Property};
 use crate::contents::Boot;
-use crate::manifest::{InitramfsEntry, Manifest, sha256_hex};
+use crate::manifest::{Container, InitramfsEntry, Manifest, sha256_hex};
 
 /// Kernel, stage0, the stub of a UKI, the initramfs with its files, the volumes.
 pub(super) fn components(boot: &Boot) -> Vec<Component> {
@@ -36,9 +38,9 @@ pub(super) fn components(boot: &Boot) -> Vec<Component> {
     });
     components.extend(boot.plan.volumes.iter().map(|volume| Component {
         properties: vec![
-            Property { name: "graven:mounted-on", value: volume.target.clone() },
-            Property { name: "graven:file-system", value: volume.image.file_system.clone() },
-            Property { name: "graven:root-hash", value: volume.root_hash.to_string() },
+            Property::new("graven:mounted-on", &volume.target),
+            Property::new("graven:file-system", &volume.image.file_system),
+            Property::new("graven:root-hash", &volume.root_hash.to_string()),
         ],
         ..named("file", &format!("volume/{}", volume.name))
     }));
@@ -51,11 +53,30 @@ pub(super) fn beside(manifest: &Manifest) -> Vec<Component> {
         hashes: vec![Hash::sha256(firmware.sha256.clone())],
         ..named("firmware", &firmware.name)
     });
-    let images = manifest.inputs.iter().filter(|input| input.kind == "oci").map(|input| Component {
-        hashes: input.sha256.iter().cloned().map(Hash::sha256).collect(),
-        ..named("container", &input.name)
+    // An image may be put in two places.
+    let images: BTreeMap<String, &Container> = manifest
+        .containers
+        .iter()
+        .map(|image| (format!("container/{}@{}", image.name, image.sha256), image))
+        .collect();
+    let images = images.into_iter().map(|(reference, image)| Component {
+        bom_ref: Some(reference),
+        version: image.says.get("version").cloned(),
+        hashes: vec![Hash::sha256(image.sha256.clone())],
+        licenses: image.says.get("licenses").map(|said| LicenseChoice::named(said)).into_iter().collect(),
+        properties: properties(image),
+        ..named("container", &image.name)
     });
     firmware.chain(images).collect()
+}
+
+/// Its layers, and what else is said of it.
+fn properties(image: &Container) -> Vec<Property> {
+    let layers = image.layers.iter().map(|layer| Property::new("graven:layer-sha256", layer));
+    let says = image.says.iter().filter(|(key, _)| !matches!(key.as_str(), "version" | "licenses"));
+    layers
+        .chain(says.map(|(key, value)| Property::new(&format!("org.opencontainers.image.{key}"), value)))
+        .collect()
 }
 
 fn named(kind: &'static str, name: &str) -> Component {

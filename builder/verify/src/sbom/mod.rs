@@ -112,7 +112,7 @@ pub fn describe(subject: Subject<'_>, known: Known<'_>) -> Result<Bom, SbomError
                 bom_ref: Some(IMAGE.to_owned()),
                 name: name.to_owned(),
                 version: Some(version.to_owned()),
-                properties: vec![Property { name: "graven:root-hash", value: root_hash }],
+                properties: vec![Property::new("graven:root-hash", &root_hash)],
                 ..Component::default()
             },
         },

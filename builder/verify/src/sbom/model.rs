@@ -85,7 +85,7 @@ pub(super) enum License {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Property {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) value: String,
 }
 
@@ -107,5 +107,18 @@ pub(super) struct Composition {
 impl Hash {
     pub(super) fn sha256(hexadecimal: String) -> Self {
         Self { alg: "SHA-256", content: hexadecimal }
+    }
+}
+
+impl Property {
+    pub(super) fn new(name: &str, value: &str) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned() }
+    }
+}
+
+impl LicenseChoice {
+    /// In words that are no identifier.
+    pub(super) fn named(name: &str) -> Self {
+        Self { license: License::Name(name.to_owned()) }
     }
 }

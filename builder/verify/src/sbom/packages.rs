@@ -29,7 +29,7 @@ pub(super) fn components(
     }
     // Notes may name a package that is not installed: its files are nobody's.
     for mut file in files.into_values().flatten() {
-        file.properties.push(Property { name: "graven:owner", value: "none".to_owned() });
+        file.properties.push(Property::new("graven:owner", "none"));
         components.push(file);
     }
     Ok(components)
@@ -61,7 +61,7 @@ fn files(tree: &Tree, known: Known<'_>) -> Result<BTreeMap<Option<String>, Vec<C
             None => digest(content).map_err(failed)?,
         };
         let build_id = build_id::of(content).map_err(failed)?;
-        let properties = build_id.map(|value| Property { name: "graven:elf-build-id", value });
+        let properties = build_id.map(|value| Property::new("graven:elf-build-id", &value));
         let file = Component {
             kind: "file",
             name: path.clone(),
@@ -95,12 +95,12 @@ fn component(package: &Package, tree: &Tree, of: &Distribution, files: Vec<Compo
     let copyright = text(tree, &format!("/usr/share/doc/{}/copyright", package.name));
     let (known, licenses) = licences::of(copyright.as_deref());
     let mut properties = vec![
-        Property { name: "graven:source-package", value: source.to_owned() },
-        Property { name: "graven:source-version", value: source_version.to_owned() },
-        Property { name: LICENCES_KNOWN, value: known.word().to_owned() },
+        Property::new("graven:source-package", source),
+        Property::new("graven:source-version", source_version),
+        Property::new(LICENCES_KNOWN, known.word()),
     ];
     if files.is_empty() {
-        properties.push(Property { name: "graven:files", value: "none".to_owned() });
+        properties.push(Property::new("graven:files", "none"));
     }
     Component {
         kind: "library",
