@@ -108,7 +108,7 @@ fn run_make(arguments: &MakeArguments) -> Outcome {
     let answers = arguments.answers.as_deref().unwrap_or(&pending);
     let signer = signer(&arguments.keys, &arguments.role, Some(answers)).map_err(Error::from)?;
     match make(folder, &manifest, &arguments.builder_id, &*signer)? {
-        Answer::Pending(request) => ask(&pending, vec![request]),
+        Answer::Pending(request) => ask(&pending, &[request], "run this again"),
         Answer::Signed(envelope) => {
             let to = arguments.to.clone().unwrap_or_else(|| folder.join(FILE));
             write_whole(&to, envelope.to_json()?.as_bytes())?;
