@@ -13,6 +13,7 @@ use graven::rebuild::signers_of;
 use graven::stage0;
 use graven::supply::fetch::provide;
 use graven::supply::lock::Locked;
+use graven::tools::Tools;
 use graven_boot::sign::{Purpose, Request};
 use graven_image::formats::Format;
 use graven_recipe::{Profile, Recipe, Selection};
@@ -48,6 +49,9 @@ pub(crate) struct Arguments {
     /// Folder of fetched packages [default: ~/.cache/graven/store].
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// Folder where programs that write file systems are looked for first.
+    #[arg(long, value_name = "DIR")]
+    tools: Option<PathBuf>,
     /// Threads to work with; all processors without.
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
@@ -94,6 +98,7 @@ fn rebuild(arguments: &Arguments) -> Outcome {
         spool: staging.folder(),
         provided: &provided,
         ids: &locked.ids(),
+        tools: &Tools::first_in(arguments.tools.clone()),
     };
     let plan = resolve(loaded, circumstances)?;
     let other = other_inputs(manifest, &plan);
