@@ -3,7 +3,8 @@
 /// Limits on what one archive may unpack to, so that a hostile one ends in an error and not in a full disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of all members together, headers and padding included.
+    /// Bytes of all members together, headers and padding included. The layers of a container image may have no more as
+    /// they are, either.
     pub unpacked_bytes: u64,
     /// Members.
     pub members: u64,

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use graven_recipe::lock::{Digest, Lock, LockedBlob, LockedImage};
 use graven_recipe::{At, ImageReference, Recipe, SourceKind};
-use graven_sources::Sha256;
 use graven_sources::network::NetworkProblem;
 use graven_sources::oci::{self, Blob, Platform, Registry, Scheme, Stored, Version};
+use graven_sources::{Limits, Sha256};
 
 use super::Supplies;
 use super::fetch::side_by_side;
@@ -105,7 +105,8 @@ fn resolved(wanted: Wanted<'_>, platform: &Platform, supplies: &Supplies<'_>) ->
         (None, tag) => Version::Tag(tag.clone().unwrap_or_default()),
     };
     let (top, media_type) = registry.resolve(&version)?;
-    let chain = oci::choose(&image.text, &registry, &top, media_type.as_deref(), platform)?;
+    let chain =
+        oci::choose(&image.text, &registry, &top, media_type.as_deref(), platform, &Limits::default())?;
     let locked = |blob: &Blob| LockedBlob { size: blob.size, sha256: Digest(*blob.sha256.as_bytes()) };
     (supplies.say)(&format!("{}: sha256:{} for {platform}", image.text, chain.manifest.sha256));
     Ok(LockedImage {

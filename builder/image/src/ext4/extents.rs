@@ -23,37 +23,30 @@ const DEEPEST: u16 = 5;
 /// Longest extent that was written; longer ones were not.
 const LONGEST: u16 = 32768;
 
+/// The extents of one file, while its tree is read.
+struct Growing<'r> {
+    extents: Vec<Extent>,
+    /// Blocks of the file.
+    len: u64,
+    /// Blocks of the file system, and those of them that no file has had yet.
+    all: u64,
+    room: &'r mut u64,
+}
+
 impl<R: ReadAt + 'static> Reader<R> {
-    /// The extents of an inode, in order.
-    pub(super) fn extents(&self, inode: &RawInode) -> Result<Vec<Extent>, Refusal> {
+    /// The extents of an inode, in order. `room` counts down, over all inodes, the blocks of trees and of contents: each
+    /// belongs to one file, so that there are no more than the file system has.
+    pub(super) fn extents(&self, inode: &RawInode, room: &mut u64) -> Result<Vec<Extent>, Refusal> {
         if inode.flags & EXTENTS == 0 {
             return Err(Refusal::Bad("it has no extents, which alone are read here"));
         }
-        let mut extents = Vec::new();
-        // Nodes are read once: as many as the file system has blocks.
-        let mut room = self.facts.blocks;
-        self.node(&inode.place, None, &mut extents, &mut room)?;
-        let mut next = 0;
-        for extent in &extents {
-            let end = extent.start.saturating_add(extent.blocks);
-            if extent.first < next || (extent.start > 0 && end > self.facts.blocks) {
-                return Err(Refusal::Bad("its extents overlap, or lie outside of the file system"));
-            }
-            next = extent.first.saturating_add(extent.blocks);
-        }
-        if next > inode.size.div_ceil(BLOCK) {
-            return Err(Refusal::Bad("its extents go beyond its length"));
-        }
-        Ok(extents)
+        let len = inode.size.div_ceil(BLOCK);
+        let mut growing = Growing { extents: Vec::new(), len, all: self.facts.blocks, room };
+        self.node(&inode.place, None, &mut growing)?;
+        Ok(growing.extents)
     }
 
-    fn node(
-        &self,
-        node: &[u8],
-        depth: Option<u16>,
-        extents: &mut Vec<Extent>,
-        room: &mut u64,
-    ) -> Result<(), Refusal> {
+    fn node(&self, node: &[u8], depth: Option<u16>, growing: &mut Growing<'_>) -> Result<(), Refusal> {
         let bytes = Bytes(node);
         let (entries, own) = (usize::from(bytes.u16(2)), bytes.u16(6));
         let fits = entries.saturating_add(1).saturating_mul(ENTRY) <= node.len();
@@ -73,15 +66,38 @@ impl<R: ReadAt + 'static> Reader<R> {
                     if blocks == 0 || (start == 0 && len <= LONGEST) {
                         return Err(Refusal::Bad("its tree of extents is damaged"));
                     }
-                    extents.push(Extent { first: entry.u32(0).into(), blocks: blocks.into(), start });
+                    growing.push(Extent { first: entry.u32(0).into(), blocks: blocks.into(), start })?;
                 }
                 Some(below) => {
-                    *room = room.checked_sub(1).ok_or(Refusal::Bad("its tree of extents goes in circles"))?;
+                    growing.claim(1)?;
                     let place = u64::from(entry.u32(4)) | u64::from(entry.u16(8)).wrapping_shl(32);
-                    self.node(&self.block(place)?, Some(below), extents, room)?;
+                    self.node(&self.block(place)?, Some(below), growing)?;
                 }
             }
         }
+        Ok(())
+    }
+}
+
+impl Growing<'_> {
+    fn claim(&mut self, blocks: u64) -> Result<(), Refusal> {
+        const SHARED: Refusal =
+            Refusal::Bad("it and the files before it have more blocks than the file system: some are shared");
+        *self.room = self.room.checked_sub(blocks).ok_or(SHARED)?;
+        Ok(())
+    }
+
+    fn push(&mut self, extent: Extent) -> Result<(), Refusal> {
+        let next = self.extents.last().map_or(0, |last| last.first.saturating_add(last.blocks));
+        let end = extent.start.saturating_add(extent.blocks);
+        if extent.first < next || (extent.start > 0 && end > self.all) {
+            return Err(Refusal::Bad("its extents overlap, or lie outside of the file system"));
+        }
+        if extent.first.saturating_add(extent.blocks) > self.len {
+            return Err(Refusal::Bad("its extents go beyond its length"));
+        }
+        self.claim(extent.blocks)?;
+        self.extents.push(extent);
         Ok(())
     }
 }

@@ -2,12 +2,15 @@
 
 use graven_verity::io::ReadAt;
 
-use super::{Bytes, Reader, Refusal};
+use super::{BLOCK, Bytes, Reader, Refusal};
 
 /// In [`RawInode::flags`]: contents by extents.
 pub(super) const EXTENTS: u32 = 0x8_0000;
 /// Contents are compressed, encrypted, in the inode, or it is an attribute's value.
 const FOREIGN: u32 = 0x4 | 0x800 | 0x1000_0000 | 0x20_0000;
+
+/// Blocks of the longest file: their numbers have 32 bits.
+const MOST_BLOCKS: u64 = 1 << 32;
 
 /// An inode, checked but for its contents.
 pub(super) struct RawInode {
@@ -61,7 +64,7 @@ impl<R: ReadAt + 'static> Reader<R> {
                 "its contents are inline, encrypted or compressed, which is not read here",
             ));
         }
-        if inode.size > i64::MAX.cast_unsigned() {
+        if inode.size.div_ceil(BLOCK) > MOST_BLOCKS {
             return Err(Refusal::Bad("it is longer than a file can be"));
         }
         Ok(inode)

@@ -2,7 +2,9 @@
 //!
 //! Ours, since `ext4-view` gives no extended attributes, and file capabilities are some. Read are file systems of blocks of
 //! 4,096 bytes with extents, that were never mounted: no journal to be replayed, no inline data, no encryption. Facts from
-//! Linux 7.3: `fs/ext4/ext4.h`, `ext4_extents.h`, `xattr.h`. Work and memory are bounded by the image's length.
+//! Linux 7.3: `fs/ext4/ext4.h`, `ext4_extents.h`, `xattr.h`. Memory is bounded by the image's length and 256 MiB
+//! for attributes: no block belongs to two files, what attributes repeat to is counted. Contents may have holes, no more in all than
+//! 1 TiB, or 256 times the image's length, which bounds the work of whoever reads them.
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 mod contents;
@@ -10,6 +12,8 @@ mod directory;
 mod extents;
 mod inode;
 mod superblock;
+#[cfg(test)]
+mod tests;
 mod walk;
 mod xattrs;
 

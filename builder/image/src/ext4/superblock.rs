@@ -24,9 +24,9 @@ pub(super) struct Facts {
     pub(super) inodes: u32,
     pub(super) inode_size: u16,
     pub(super) uuid: Uuid,
-    inodes_per_group: u32,
+    pub(super) inodes_per_group: u32,
     /// First block of each group's inodes.
-    tables: Vec<u64>,
+    pub(super) tables: Vec<u64>,
 }
 
 impl Facts {

@@ -9,6 +9,7 @@ use super::directory::entries;
 use super::inode::RawInode;
 use super::{BLOCK, Bytes, ReadError, Reader, Refusal};
 use crate::tree::{DeviceNumber, Inode, InodeId, Kind, MAX_COMPONENT, MAX_PATH, Metadata, Tree, show};
+use crate::unpack::most_contents;
 
 /// Number of the root's inode.
 const ROOT: u32 = 2;
@@ -22,16 +23,15 @@ const SHORT: u64 = 60;
 pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, ReadError> {
     let at_root = |refusal: Refusal| refusal.at("/".into(), ROOT);
     let root = reader.inode(ROOT).map_err(at_root)?;
-    if root.mode & 0o170_000 != DIRECTORY {
+    let mut room = Room::of(reader);
+    if !matches!(reader.kind(&root, &mut room).map_err(at_root)?, Kind::Directory(_)) {
         return Err(at_root(Refusal::Bad("the root is no directory")));
     }
-    let mut room = reader.bytes().saturating_add(256 << 20);
-    let metadata = reader.metadata(&root, &mut room).map_err(at_root)?;
+    let metadata = reader.metadata(&root, &mut room.xattrs).map_err(at_root)?;
     let mut walk = Walk {
         reader,
         tree: Tree::new(metadata),
         room,
-        directories: reader.bytes(),
         seen: HashMap::from([(ROOT, Tree::ROOT)]),
         names: Vec::new(),
         waiting: vec![Below { path: Vec::new(), id: Tree::ROOT, raw: root, parent: ROOT }],
@@ -49,13 +49,33 @@ pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, Read
     Ok(walk.tree)
 }
 
+/// What may still come, of all inodes together.
+struct Room {
+    /// Bytes of attributes.
+    xattrs: u64,
+    /// Bytes of directories.
+    directories: u64,
+    /// Blocks that files have.
+    blocks: u64,
+    /// Bytes of files, holes among them.
+    contents: u64,
+}
+
+impl Room {
+    fn of<R: ReadAt + 'static>(reader: &Reader<R>) -> Self {
+        Self {
+            xattrs: reader.bytes().saturating_add(256 << 20),
+            directories: reader.bytes(),
+            blocks: reader.facts.blocks,
+            contents: most_contents(reader.bytes()),
+        }
+    }
+}
+
 struct Walk<'r, R> {
     reader: &'r Reader<R>,
     tree: Tree,
-    /// Bytes of attributes that may still come.
-    room: u64,
-    /// Bytes of directories that may still come.
-    directories: u64,
+    room: Room,
     seen: HashMap<u32, InodeId>,
     /// How many names each file says it has.
     names: Vec<(InodeId, u32, u16)>,
@@ -79,11 +99,7 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
         if !raw.size.is_multiple_of(BLOCK) {
             return Err(bad("a directory is not of whole blocks"));
         }
-        self.directories = self
-            .directories
-            .checked_sub(raw.size)
-            .ok_or_else(|| bad("the directories are longer than the image"))?;
-        let extents = self.reader.extents(raw).map_err(at)?;
+        let extents = self.reader.extents(raw, &mut self.room.blocks).map_err(at)?;
         let contents = content(&self.reader.image, raw.size, extents);
         let mut block = vec![0; BLOCK as usize];
         let mut dots = 0u8;
@@ -129,8 +145,8 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
             return self.tree.link_child(directory.id, name, *known).map_err(|_| bad(twice));
         }
         let raw = self.reader.inode(number).map_err(at)?;
-        let kind = self.reader.kind(&raw).map_err(at)?;
-        let metadata = self.reader.metadata(&raw, &mut self.room).map_err(at)?;
+        let kind = self.reader.kind(&raw, &mut self.room).map_err(at)?;
+        let metadata = self.reader.metadata(&raw, &mut self.room.xattrs).map_err(at)?;
         let is_directory = matches!(kind, Kind::Directory(_));
         let inode = Inode::new(metadata, kind);
         let id =
@@ -145,7 +161,7 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
 }
 
 impl<R: ReadAt + 'static> Reader<R> {
-    fn kind(&self, raw: &RawInode) -> Result<Kind, Refusal> {
+    fn kind(&self, raw: &RawInode, room: &mut Room) -> Result<Kind, Refusal> {
         let place = Bytes(&raw.place);
         // As the kernel reads it: the short form, or the wide one where that is 0.
         let device = match place.u32(0) {
@@ -156,9 +172,23 @@ impl<R: ReadAt + 'static> Reader<R> {
             short => DeviceNumber { major: (short >> 8) & 0xff, minor: short & 0xff },
         };
         Ok(match raw.mode & 0o170_000 {
-            DIRECTORY => Kind::directory(),
-            REGULAR => Kind::File(content(&self.image, raw.size, self.extents(raw)?)),
-            SYMLINK => Kind::Symlink(self.target(raw)?.into()),
+            DIRECTORY => {
+                room.directories = room
+                    .directories
+                    .checked_sub(raw.size.max(BLOCK))
+                    .ok_or(Refusal::Bad("it and the directories before it are longer than the image"))?;
+                Kind::directory()
+            }
+            REGULAR => {
+                room.contents = room
+                    .contents
+                    .checked_sub(raw.size)
+                    .ok_or(Refusal::Bad(
+                    "it and the files before it are too long for such an image: over 1 TiB, and over 256 times its length",
+                ))?;
+                Kind::File(content(&self.image, raw.size, self.extents(raw, &mut room.blocks)?))
+            }
+            SYMLINK => Kind::Symlink(self.target(raw, &mut room.blocks)?.into()),
             0o020_000 => Kind::CharDevice(device),
             0o060_000 => Kind::BlockDevice(device),
             0o010_000 => Kind::Fifo,
@@ -167,14 +197,14 @@ impl<R: ReadAt + 'static> Reader<R> {
         })
     }
 
-    fn target(&self, raw: &RawInode) -> Result<Vec<u8>, Refusal> {
+    fn target(&self, raw: &RawInode, blocks: &mut u64) -> Result<Vec<u8>, Refusal> {
         let len = usize::try_from(raw.size).ok().filter(|len| (1..=4095).contains(len));
         let len = len.ok_or(Refusal::Bad("its target has no possible length"))?;
         let target = if raw.size < SHORT {
             raw.place.get(..len).unwrap_or_default().to_vec()
         } else {
             let mut target = vec![0; len];
-            content(&self.image, raw.size, self.extents(raw)?).read_exact_at(&mut target, 0)?;
+            content(&self.image, raw.size, self.extents(raw, blocks)?).read_exact_at(&mut target, 0)?;
             target
         };
         if target.contains(&0) {

@@ -15,34 +15,34 @@ const MAGIC: u32 = 0xea02_0000;
 const BLOCK_HEAD: usize = 32;
 /// Bytes of an entry before its name.
 const ENTRY: usize = 16;
+/// Bytes that an attribute takes in memory beside its name and its value.
+const BESIDE: usize = 64;
 
 type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 impl<R: ReadAt + 'static> Reader<R> {
-    /// The attributes of an inode. `room` counts down what blocks of them may repeat to.
+    /// The attributes of an inode. `room` counts down, over all inodes, the bytes that names and values may take:
+    /// values may overlap, and inodes share a block.
     pub(super) fn xattrs(&self, inode: &RawInode, room: &mut u64) -> Result<Xattrs, Refusal> {
         let mut all = Xattrs::new();
         if Bytes(&inode.room).u32(0) == MAGIC {
             // Values count from behind the magic number.
             let own = inode.room.get(4..).unwrap_or_default();
-            enter(own, own, &mut all)?;
+            enter(own, own, &mut all, room)?;
         }
         if inode.xattr_block != 0 {
             let block = self.block(inode.xattr_block)?;
-            *room = room
-                .checked_sub(block.len() as u64)
-                .ok_or(Refusal::Bad("its attributes repeat too often"))?;
             if Bytes(&block).u32(0) != MAGIC {
                 return Err(Refusal::Bad("its block of attributes is damaged"));
             }
-            enter(block.get(BLOCK_HEAD..).unwrap_or_default(), &block, &mut all)?;
+            enter(block.get(BLOCK_HEAD..).unwrap_or_default(), &block, &mut all, room)?;
         }
         Ok(all)
     }
 }
 
 /// Enters what `entries` list; values lie in `values`.
-fn enter(mut entries: &[u8], values: &[u8], all: &mut Xattrs) -> Result<(), Refusal> {
+fn enter(mut entries: &[u8], values: &[u8], all: &mut Xattrs, room: &mut u64) -> Result<(), Refusal> {
     const DAMAGED: Refusal = Refusal::Bad("its extended attributes are damaged");
     loop {
         let bytes = Bytes(entries);
@@ -63,6 +63,10 @@ fn enter(mut entries: &[u8], values: &[u8], all: &mut Xattrs) -> Result<(), Refu
             .find(|(number, _)| *number == kind)
             .ok_or(Refusal::Bad("an extended attribute is of a kind that is not read here"))?;
         let value = values.get(at..at.saturating_add(len)).ok_or(DAMAGED)?;
+        let cost = prefix.len().saturating_add(name_len).saturating_add(len).saturating_add(BESIDE);
+        *room = room
+            .checked_sub(cost as u64)
+            .ok_or(Refusal::Bad("its attributes repeat those of others too often"))?;
         if all.insert([prefix, name].concat().into(), value.into()).is_some() {
             return Err(Refusal::Bad("one name of an extended attribute is there twice"));
         }

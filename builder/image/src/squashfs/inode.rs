@@ -5,6 +5,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 
 use super::format::{InodeHead, NONE};
 use super::metadata::Cursor;
+use super::walk::Room;
 use super::{ReadError, Reader};
 use crate::tree::DeviceNumber;
 
@@ -47,8 +48,8 @@ pub(super) struct Blocks {
 }
 
 impl<R: ReadAt + 'static> Reader<R> {
-    /// The inode at a place of the inode table. `room` is what may still be unpacked of lists of blocks.
-    pub(super) fn inode(&self, place: u64, room: &mut u64) -> Result<RawInode, ReadError> {
+    /// The inode at a place of the inode table. `room` is what may still be unpacked.
+    pub(super) fn inode(&self, place: u64, room: &mut Room) -> Result<RawInode, ReadError> {
         let table = self.superblock.inode_table.get();
         let mut at = Cursor::new(&self.source, "inode table", table, place)?;
         let damaged = |problem| ReadError::Table { what: "inode table", problem };
@@ -81,6 +82,7 @@ impl<R: ReadAt + 'static> Reader<R> {
                 if !(1..=4095).contains(&len) {
                     return Err(damaged("a symbolic link's target has no possible length"));
                 }
+                room.lists = room.lists.checked_sub(len.into()).ok_or_else(|| self.too_much())?;
                 let target = at.bytes(len as usize)?;
                 let xattrs = if kind == 10 { at.get::<U32>()?.get() } else { NONE };
                 (names, xattrs, What::Symlink(target))
@@ -108,7 +110,7 @@ impl<R: ReadAt + 'static> Reader<R> {
         len: u64,
         fragment: u32,
         offset: u32,
-        room: &mut u64,
+        room: &mut Room,
     ) -> Result<What, ReadError> {
         let damaged = |problem| ReadError::Table { what: "inode table", problem };
         let size = u64::from(self.source.block_size);
@@ -117,7 +119,10 @@ impl<R: ReadAt + 'static> Reader<R> {
         let whole = len.checked_div(size).unwrap_or_default();
         let blocks = if fragment.is_none() && tail > 0 { whole.saturating_add(1) } else { whole };
         let bytes = blocks.saturating_mul(4);
-        *room = room.checked_sub(bytes).ok_or_else(|| self.too_much())?;
+        room.lists = room.lists.checked_sub(bytes).ok_or_else(|| self.too_much())?;
+        room.contents = room.contents.checked_sub(len).ok_or_else(|| {
+            damaged("the files are too long for such an image: over 1 TiB, and over 256 times its length")
+        })?;
         let lens = at.bytes(usize::try_from(bytes).map_err(|_| self.too_much())?)?;
         let lens: Vec<u32> =
             lens.chunks_exact(4).filter_map(|len| len.try_into().ok().map(u32::from_le_bytes)).collect();

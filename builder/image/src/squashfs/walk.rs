@@ -10,13 +10,11 @@ use super::inode::{RawInode, What};
 use super::metadata::Cursor;
 use super::{ReadError, Reader};
 use crate::tree::{Inode, InodeId, Kind, MAX_COMPONENT, MAX_PATH, Metadata, Tree, show};
+use crate::unpack::most_contents;
 
 pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, ReadError> {
-    let mut room = {
-        let each = reader.source.room();
-        Room { lists: each, directories: each, xattrs: each }
-    };
-    let root = reader.inode(reader.superblock.root_inode.get(), &mut room.lists)?;
+    let mut room = Room::of(reader);
+    let root = reader.inode(reader.superblock.root_inode.get(), &mut room)?;
     let What::Directory { place, len } = root.what else {
         return Err(ReadError::File { path: "/".into(), problem: "the root is no directory" });
     };
@@ -41,11 +39,22 @@ pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, Read
     Ok(walk.tree)
 }
 
-/// Bytes that may still be unpacked.
-struct Room {
-    lists: u64,
+/// Bytes that may still be unpacked, for all inodes together.
+pub(super) struct Room {
+    /// Of lists of blocks, and of symbolic links' targets.
+    pub(super) lists: u64,
     directories: u64,
     xattrs: u64,
+    /// Of files, holes among them.
+    pub(super) contents: u64,
+}
+
+impl Room {
+    pub(super) fn of<R: ReadAt + 'static>(reader: &Reader<R>) -> Self {
+        let each = reader.source.room();
+        let contents = most_contents(reader.source.bytes);
+        Self { lists: each, directories: each, xattrs: each, contents }
+    }
 }
 
 struct Walk<'r, R> {
@@ -129,7 +138,7 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
                 .link_child(directory.id, name, known)
                 .map_err(|_| bad("it is not a possible name"));
         }
-        let raw = self.reader.inode(place, &mut self.room.lists)?;
+        let raw = self.reader.inode(place, &mut self.room)?;
         let own = raw.head.kind.get();
         if kind != if own > 7 { own.saturating_sub(7) } else { own } {
             return Err(bad("its entry says another kind than its inode"));
@@ -139,6 +148,10 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
         let mut below = None;
         let kind = match raw.what {
             What::Directory { place, len } => {
+                // It waits with its path.
+                let cost = path.len() as u64;
+                self.room.directories =
+                    self.room.directories.checked_sub(cost).ok_or_else(|| self.reader.too_much())?;
                 below = Some((place, len));
                 Kind::directory()
             }

@@ -14,6 +14,8 @@ type Xattrs = BTreeMap<Box<[u8]>, Box<[u8]>>;
 
 /// What a name begins with, by the lower bits of its kind.
 const PREFIXES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+/// Longest name, prefix included, as for the kernel.
+const LONGEST_NAME: usize = 255;
 /// In the kind: the value lies elsewhere, and its place in its stead.
 const ELSEWHERE: u16 = 0x100;
 
@@ -32,10 +34,17 @@ impl<R: ReadAt + 'static> Reader<R> {
         let mut at = Cursor::new(&self.source, WHAT, start, set.place.get())?;
         for _ in 0..set.count.get() {
             let (kind, len) = (at.get::<U16>()?.get(), at.get::<U16>()?.get());
-            let rest = at.bytes(len.into())?;
             let prefix = PREFIXES
                 .get(usize::from(kind & 0xff))
                 .ok_or_else(|| damaged("a name is of no known kind"))?;
+            let name_len = prefix.len().saturating_add(len.into());
+            if name_len > LONGEST_NAME {
+                return Err(damaged("a name is longer than 255 bytes"));
+            }
+            let name = [prefix, &at.bytes(len.into())?[..]].concat();
+            // A name and its place in the tree count as the value does.
+            let cost = (name_len as u64).saturating_add(64);
+            *room = room.checked_sub(cost).ok_or_else(|| self.too_much())?;
             let value = if kind & ELSEWHERE == 0 {
                 value(&mut at, room, self)?
             } else {
@@ -43,7 +52,7 @@ impl<R: ReadAt + 'static> Reader<R> {
                 let place = at.get::<U64>()?.get();
                 value(&mut Cursor::new(&self.source, WHAT, start, place)?, room, self)?
             };
-            if all.insert([prefix, &rest[..]].concat().into(), value).is_some() {
+            if all.insert(name.into(), value).is_some() {
                 return Err(damaged("one name is there twice"));
             }
         }
@@ -58,8 +67,6 @@ fn value<R: ReadAt + 'static>(
     reader: &Reader<R>,
 ) -> Result<Box<[u8]>, ReadError> {
     let len = at.get::<U32>()?.get();
-    // A name and its place in the tree count, too.
-    let cost = u64::from(len).saturating_add(64);
-    *room = room.checked_sub(cost).ok_or_else(|| reader.too_much())?;
+    *room = room.checked_sub(len.into()).ok_or_else(|| reader.too_much())?;
     Ok(at.bytes(len as usize)?.into())
 }

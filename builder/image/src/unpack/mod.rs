@@ -28,6 +28,12 @@ pub(crate) enum Algorithm {
     Xz,
 }
 
+/// Bytes that all files of an image may have together, unpacked and with their holes: 1 TiB, or 256 times the image's length
+/// where that is more. A hole takes no room in an image, but its zeros are hashed and written all the same.
+pub(crate) fn most_contents(image: u64) -> u64 {
+    image.saturating_mul(256).max(1 << 40)
+}
+
 /// Memory that a decoder may take for its window.
 const MOST_MEMORY: u64 = 64 << 20;
 

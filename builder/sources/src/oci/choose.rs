@@ -3,7 +3,7 @@
 use super::blobs::{document, of};
 use super::document::{Config, Descriptor, Document, Manifest};
 use super::{Blob, Blobs, Error, Platform};
-use crate::Problem;
+use crate::{Limits, Problem};
 
 /// Indexes one within the other.
 const MAX_DEPTH: usize = 4;
@@ -31,18 +31,21 @@ pub(crate) struct Chosen {
 }
 
 /// Finds what belongs to a platform, below an index or a manifest whose media type is `said` where anybody has said so.
-/// Of several that fit, the first.
+/// Of several that fit, the first. Its layers have no more bytes than they may unpack to: what a registry says of their
+/// sizes is what would be fetched.
 ///
 /// # Errors
-/// [`Error`]: blobs that are missing or damaged, documents that are not understood, no image for the platform.
+/// [`Error`]: blobs that are missing or damaged, documents that are not understood, no image for the platform, layers that
+/// pass [`Limits::unpacked_bytes`] as they are.
 pub fn choose(
     image: &str,
     blobs: &dyn Blobs,
     top: &Blob,
     said: Option<&str>,
     platform: &Platform,
+    limits: &Limits,
 ) -> Result<Chain, Error> {
-    chosen(image, blobs, top, said, platform).map(|chosen| chosen.chain)
+    chosen(image, blobs, top, said, platform, limits).map(|chosen| chosen.chain)
 }
 
 pub(crate) fn chosen(
@@ -51,6 +54,7 @@ pub(crate) fn chosen(
     top: &Blob,
     said: Option<&str>,
     platform: &Platform,
+    limits: &Limits,
 ) -> Result<Chosen, Error> {
     let mut indexes = Vec::new();
     let mut at = *top;
@@ -79,6 +83,11 @@ pub(crate) fn chosen(
     if manifest.layers.len() > MAX_LAYERS {
         let message = format!("{} layers; at most {MAX_LAYERS} are sensible", manifest.layers.len());
         return Err(bad(Problem::Damaged(message)).into());
+    }
+    let bytes = manifest.layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
+    let limit = limits.unpacked_bytes;
+    if bytes > limit {
+        return Err(bad(Problem::Limit { name: "unpacked_bytes", what: "bytes of its layers", limit }).into());
     }
     // All are looked at before any of them is fetched.
     for layer in &manifest.layers {

@@ -53,7 +53,7 @@ pub fn read(
     spool: &Spool,
     limits: &Limits,
 ) -> Result<Image, Error> {
-    let chosen = chosen(name, blobs, top, said, platform)?;
+    let chosen = chosen(name, blobs, top, said, platform, limits)?;
     let origin: Arc<str> = format!("oci:{name}").into();
     let mut unpacked = Unpacked::new();
     let mut left = limits.clone();

@@ -184,7 +184,7 @@ fn documents_that_lie_or_are_not_understood_are_refused() {
         "it is with gzip, the manifest says not compressed"
     );
 
-    let cases: [(&Change, &str); 11] = [
+    let cases: [(&Change, &str); 13] = [
         (
             &|_, _, config| config["rootfs"]["diff_ids"] = json!([format!("sha256:{}", "0".repeat(64))]),
             "unpacked its SHA-256 is",
@@ -220,6 +220,18 @@ fn documents_that_lie_or_are_not_understood_are_refused() {
         (
             &|_, manifest, _| manifest["layers"] = json!(vec![manifest["layers"][0].clone(); 513]),
             "513 layers; at most 512 are sensible",
+        ),
+        // Bytes that a registry would go on sending, of one layer or of two.
+        (
+            &|_, manifest, _| manifest["layers"][0]["size"] = json!((64_u64 << 30) + 1),
+            "it passes the limit on bytes of its layers (68719476736)",
+        ),
+        (
+            &|_, manifest, _| {
+                manifest["layers"] = json!(vec![manifest["layers"][0].clone(); 2]);
+                manifest["layers"][0]["size"] = json!(u64::MAX);
+            },
+            "it passes the limit on bytes of its layers (68719476736)",
         ),
     ];
     for (change, words) in cases {

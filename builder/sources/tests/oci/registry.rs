@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use graven_sources::Limits;
 use graven_sources::network::{Access, Network, NetworkProblem, Patience, Unwatched};
 use graven_sources::oci::{Blob, Credentials, Error, Platform, Registry, Scheme, Version, choose};
 use graven_sources::store::Store;
@@ -116,7 +117,8 @@ fn a_tag_leads_to_the_layers_of_one_platform() {
     let (layer, bytes) = bench.publish("1.0");
     let chain = bench.with(|registry| {
         let (top, said) = registry.resolve(&Version::Tag("1.0".to_owned())).unwrap();
-        choose("image", registry, &top, said.as_deref(), &Platform::linux("amd64")).unwrap()
+        choose("image", registry, &top, said.as_deref(), &Platform::linux("amd64"), &Limits::default())
+            .unwrap()
     });
     assert_eq!(chain.indexes.len(), 1);
     assert_eq!(chain.layers.iter().map(|layer| layer.sha256.to_string()).collect::<Vec<_>>(), [layer]);
