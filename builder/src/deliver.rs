@@ -250,10 +250,8 @@ fn write_format(
 
 /// Plain SHA-256 of a file.
 fn sha256_of(path: &Path) -> Result<String> {
-    let failed = |error| Error::io(path, error);
-    let mut hash = Summed { out: std::io::sink(), hash: Sha256::new() };
-    std::io::copy(&mut File::open(path).map_err(failed)?, &mut hash).map_err(failed)?;
-    Ok(hex(&hash.hash.finalize()))
+    let sum = File::open(path).and_then(|file| manifest::sha256_of(&file));
+    Ok(hex(&sum.map_err(|error| Error::io(path, error))?))
 }
 
 /// The boot artefact's file in the output folder.
@@ -441,6 +439,12 @@ fn write_file_list(rootfs: &Rootfs, sealed: &SealedRoot, staging: &Staging) -> R
     let mut separator = "[\n";
     for entry in rootfs.tree.walk() {
         let mut value = describe(&entry);
+        if let Some(place) = sealed.image.kept.get(&*entry.path) {
+            value["nid"] = json!(place.nid);
+            if place.block > 0 {
+                value["block"] = json!(place.block);
+            }
+        }
         if let Some(record) = digests.get(&entry.id) {
             value["sha256"] = json!(record.sha256.to_string());
             value["fsverity"] = json!(record.fsverity.to_string());

@@ -19,6 +19,7 @@ pub mod link;
 pub mod output;
 mod packed;
 mod people;
+mod places;
 pub mod plan;
 pub mod policy;
 pub mod rebuild;

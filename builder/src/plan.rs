@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use graven_boot::uki::stub_version;
 use graven_finish::{Ids, Person};
+use graven_image::erofs;
 use graven_image::tree::{Content, Inode, Kind, Metadata, TreePath};
 use graven_recipe::{Content as FileContent, FileEntry, Loaded, Recipe, Stub};
 use graven_sources::{Layer, Limits, Spool, deb, oci};
@@ -16,6 +17,7 @@ use crate::inputs::{file_input, file_name, matching, package_input, read_fetched
 use crate::kernel::KernelFiles;
 use crate::packed;
 use crate::people;
+use crate::places;
 use crate::policy;
 use crate::sources::{self, Read};
 use crate::state;
@@ -48,6 +50,8 @@ pub struct Plan {
     pub firmware: Vec<Firmware>,
     /// The U-Boot that starts a FIT, where the recipe names it apart.
     pub u_boot: Option<Vec<u8>>,
+    /// Where an earlier image had what, where its places are kept.
+    pub places: erofs::Places,
     /// The state's file system before a first boot, where the recipe has a state.
     pub state: Option<Vec<u8>>,
     /// The certificate (DER) by which a seed is signed, where the state takes one.
@@ -160,6 +164,7 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
         device_trees: Vec::new(),
         firmware: Vec::new(),
         u_boot: None,
+        places: erofs::Places::default(),
         state: None,
         seed_certificate: None,
         tools: circumstances.tools.clone(),
@@ -177,6 +182,10 @@ pub fn resolve(loaded: Loaded, circumstances: Circumstances<'_>) -> Result<Plan>
     }
     if let Some(tool) = packed::tool(&plan.recipe.root) {
         plan.inputs.push(plan.tools.input(tool)?);
+    }
+    if let Some(list) = &plan.recipe.places_of {
+        plan.places = places::read(list)?;
+        plan.inputs.push(file_input("places", &list.path)?);
     }
     if let Some(state) = &plan.recipe.state {
         let (pattern, input) =

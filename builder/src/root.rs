@@ -36,6 +36,8 @@ pub struct RootImage {
     pub volumes: Vec<Device>,
     /// Every regular file of the root, hashed.
     pub files: Vec<FileRecord>,
+    /// Where each of its paths is, where we wrote it ourselves.
+    pub kept: erofs::Places,
 }
 
 /// Writes the root and the volumes to a new disk image at `path`. Of a root that we write ourselves each source byte is read
@@ -66,6 +68,7 @@ pub fn write(plan: &Plan, rootfs: &Rootfs, path: &Path, progress: &dyn Progress)
     let disk = File::options().read(true).write(true).create_new(true).open(path).map_err(writing)?;
     disk.set_len(table.disk_bytes).map_err(writing)?;
     let area = HashArea::of(&root, recipe.verity.fec_roots)?;
+    let kept = image.places();
     let fill = |place: &dyn WriteAt, tree: &mut dyn Consumer| match image {
         Source::Plain(image) => {
             let written = erofs::write(&image, place, &mut [tree], progress)?;
@@ -86,7 +89,7 @@ pub fn write(plan: &Plan, rootfs: &Rootfs, path: &Path, progress: &dyn Progress)
         let written = Device::write(&disk, &table, slots[0], params, area, fill, progress);
         devices.push(written.map_err(writing)?.0);
     }
-    Ok(RootImage { disk, table, places, root, volumes: devices, files })
+    Ok(RootImage { disk, table, places, root, volumes: devices, files, kept })
 }
 
 /// Where the root's bytes come from.
@@ -110,7 +113,15 @@ impl<'t> Source<'t> {
             build_time: source_date,
             volume_name: String::new(),
         };
-        Ok(Self::Plain(erofs::Image::plan(tree, &options)?))
+        Ok(Self::Plain(erofs::Image::plan_like(tree, &options, &plan.places)?))
+    }
+
+    /// Where each path is.
+    fn places(&self) -> erofs::Places {
+        match self {
+            Self::Plain(image) => image.places().collect(),
+            Self::Packed(_) => erofs::Places::default(),
+        }
     }
 
     /// Length in whole blocks.

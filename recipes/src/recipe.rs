@@ -46,6 +46,8 @@ pub struct Recipe {
     pub firmware: Firmware,
     /// The root's file system.
     pub root: Root,
+    /// `[root] places-of`: the `files.json` of an earlier image, whose places in the root are kept.
+    pub places_of: Option<LocalPath>,
     /// dm-verity.
     pub verity: Verity,
     /// The IPE policy.

@@ -329,6 +329,9 @@ struct RootTable {
     cluster: Option<Size>,
     /// Whether files share what they have in common, cluster by cluster: compressed EROFS. squashfs shares whole files always.
     dedupe: Option<bool>,
+    /// The `files.json` of an earlier release: what did not change keeps its place in the image, so that the two differ in few
+    /// blocks. Uncompressed EROFS.
+    places_of: Option<String>,
 }
 
 #[derive(JsonSchema)]

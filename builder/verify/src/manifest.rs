@@ -4,8 +4,10 @@
 //! the builder *meant* to be on the disk: whatever is there beyond that list is a finding.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use graven_boot::initramfs::{self, Initramfs};
+use graven_verity::io::ReadAt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -331,6 +333,22 @@ impl InitramfsEntry {
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     graven_handoff::hex::encode(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of something that is too long to lie in memory.
+///
+/// # Errors
+/// What reading it says.
+pub fn sha256_of(source: &dyn ReadAt) -> io::Result<[u8; 32]> {
+    let (len, mut hash, mut buffer, mut offset) = (source.size()?, Sha256::new(), vec![0; 1 << 20], 0u64);
+    while offset < len {
+        let step = len.saturating_sub(offset).min(buffer.len() as u64);
+        let piece = buffer.get_mut(..step as usize).unwrap_or_default();
+        source.read_exact_at(piece, offset)?;
+        hash.update(&*piece);
+        offset = offset.saturating_add(step);
+    }
+    Ok(hash.finalize().into())
 }
 
 /// The kernel.

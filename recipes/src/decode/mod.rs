@@ -77,7 +77,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
     let kernel = machine::kernel(top.table("kernel"), choice);
     let mut boot = machine::boot(top.table("boot"));
     let firmware = machine::firmware(top.table("firmware"), choice);
-    let root = root::root(top.table("root"), choice);
+    let (root, places_of) = root::root(top.table("root"), choice);
     let verity = verity(top.table("verity"));
     let policy = policy::policy(top.table("policy"), choice);
     let mounts = machine::mounts(&mut top);
@@ -136,6 +136,7 @@ fn decode(decoder: &Decoder, tree: &Value, scope: &Scope<'_>, choice: Option<&Ch
         boot,
         firmware,
         root,
+        places_of,
         verity,
         policy,
         volumes,

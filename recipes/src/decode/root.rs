@@ -2,17 +2,19 @@
 
 use super::Choice;
 use crate::fields::Fields;
+use crate::paths::LocalPath;
 use crate::place::At;
 use crate::recipe::{Packed, Root};
 use crate::words::{Compressor, RootFs};
 
 /// What does not go together is told of a whole recipe only: a target or profile may state a part.
-pub(crate) fn root(mut fields: Fields<'_>, choice: Option<&Choice>) -> Root {
+pub(crate) fn root(mut fields: Fields<'_>, choice: Option<&Choice>) -> (Root, Option<LocalPath>) {
     let fs = fields.word::<RootFs>("fs").map(|fs| fs.value).unwrap_or_default();
     let compress = fields.word::<Compressor>("compress");
     let level = fields.integer("level", &(0..=22));
     let cluster = fields.size("cluster");
     let dedupe = fields.boolean("dedupe");
+    let places_of = fields.local_path("places-of");
 
     let compressor = compress
         .as_ref()
@@ -39,6 +41,13 @@ pub(crate) fn root(mut fields: Fields<'_>, choice: Option<&Choice>) -> Root {
             }
         }
     }
+    if let Some(places_of) = &places_of
+        && choice.is_some()
+        && (fs != RootFs::Erofs || compressor.is_some())
+    {
+        let help = "take the line out: what others write lies where they put it";
+        fields.report_with_help(&places_of.place, "`root.places-of` is for uncompressed EROFS", help);
+    }
     if let Some(cluster) = &cluster
         && !(cluster.value.is_power_of_two() && (SMALLEST..=LARGEST).contains(&cluster.value))
     {
@@ -55,11 +64,12 @@ pub(crate) fn root(mut fields: Fields<'_>, choice: Option<&Choice>) -> Root {
             dedupe: dedupe.unwrap_or(false),
         })
     };
-    match fs {
+    let root = match fs {
         RootFs::Erofs => packed(64 << 10).map_or(Root::Plain, Root::Erofs),
         RootFs::Squashfs => packed(128 << 10).map_or(Root::Plain, Root::Squashfs),
         RootFs::Ext4 => Root::Ext4,
-    }
+    };
+    (root, places_of)
 }
 
 /// What a file system is not compressed with, and levels that a compressor does not have.

@@ -41,7 +41,7 @@ impl Image<'_> {
         let names = self.tree.walk().filter_map(|entry| {
             let number = self.number_of(entry.id);
             let first = !std::mem::replace(&mut named[number as usize], true);
-            first.then(|| (if entry.path.is_empty() { Box::from(*b"/") } else { entry.path.into() }, number))
+            first.then(|| (entry.path.into(), number))
         });
         names.collect()
     }

@@ -16,9 +16,8 @@ use graven_boot::x509::Certificate;
 use graven_handoff::hex;
 use graven_verity::fsverity;
 use graven_verity::io::{ReadAt, Window};
-use sha2::{Digest, Sha256};
 
-use crate::manifest::{Manifest, Role};
+use crate::manifest::{Manifest, Role, sha256_of};
 
 pub use dsse::Envelope;
 pub use statement::{
@@ -210,14 +209,5 @@ fn sha256_of_file(folder: &Path, name: &str) -> Result<String, ProvenanceError> 
 }
 
 fn sha256(bytes: &dyn ReadAt) -> io::Result<String> {
-    let (mut hash, mut buffer, mut offset) = (Sha256::new(), vec![0; 1 << 20], 0u64);
-    let len = bytes.size()?;
-    while offset < len {
-        let step = len.saturating_sub(offset).min(buffer.len() as u64);
-        let piece = buffer.get_mut(..step as usize).unwrap_or_default();
-        bytes.read_exact_at(piece, offset)?;
-        hash.update(&*piece);
-        offset = offset.saturating_add(step);
-    }
-    Ok(hex::encode(&hash.finalize()))
+    Ok(hex::encode(&sha256_of(bytes)?))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::model::{Bom, Component, License, LicenseChoice};
+use crate::links::shown;
 
 /// Debian's short names whose meaning is exactly one SPDX identifier's. Names that differ from package to package (`BSD`,
 /// `GPL`, `public-domain`) stay names.
@@ -143,31 +144,31 @@ impl Bom {
     /// from a distance.
     #[must_use]
     pub fn licences(&self) -> String {
-        let (mut by_licence, mut open) = (BTreeMap::<_, Vec<&str>>::new(), Vec::new());
+        let (mut by_licence, mut open) = (BTreeMap::<String, Vec<String>>::new(), Vec::new());
         for package in self.packages() {
             for choice in &package.licenses {
-                by_licence.entry(choice.license.name()).or_default().push(&package.name);
+                by_licence.entry(shown(choice.license.name())).or_default().push(shown(&package.name));
             }
             let known = package.property(super::LICENCES_KNOWN);
             if known != Some(Known::Declared.word()) {
-                open.push((package.name.as_str(), known.unwrap_or_default()));
+                open.push((shown(&package.name), known.unwrap_or_default()));
             }
         }
         let mut text = String::new();
         for (licence, packages) in &by_licence {
             text.push_str(&format!("{licence} ({})\n", packages.len()));
-            text.push_str(&wrapped(packages.iter().copied()));
+            text.push_str(&wrapped(packages));
         }
         for (known, words) in [
             (Known::Pointed, "Named above by a pointer in free words: others may hold for parts of them"),
             (Known::FreeWords, "In free words alone: read /usr/share/doc/PACKAGE/copyright"),
             (Known::Missing, "No copyright file in the image"),
         ] {
-            let of_them: Vec<&str> =
-                open.iter().filter(|(_, other)| *other == known.word()).map(|(name, _)| *name).collect();
+            let of_them = open.iter().filter(|(_, other)| *other == known.word());
+            let of_them: Vec<String> = of_them.map(|(name, _)| name.clone()).collect();
             if !of_them.is_empty() {
                 text.push_str(&format!("\n{words} ({})\n", of_them.len()));
-                text.push_str(&wrapped(of_them.into_iter()));
+                text.push_str(&wrapped(&of_them));
             }
         }
         text
@@ -175,7 +176,7 @@ impl Bom {
 }
 
 /// Names in lines of no more than 100 letters.
-fn wrapped<'a>(names: impl Iterator<Item = &'a str>) -> String {
+fn wrapped(names: &[String]) -> String {
     let (mut text, mut line) = (String::new(), String::from("   "));
     for name in names {
         if line.len().saturating_add(name.len()) > 100 {

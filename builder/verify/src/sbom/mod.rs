@@ -87,6 +87,9 @@ pub fn describe(subject: Subject<'_>, known: Known<'_>) -> Result<Bom, SbomError
     let mut components = packages::components(tree, &packages, known)?;
     components.extend(boot::components(boot));
     components.extend(manifest.into_iter().flat_map(boot::beside));
+    // Firmware is told by the manifest alone, and a volume by its root hash.
+    let whole = manifest.is_some() && boot.plan.volumes.is_empty();
+    let aggregate = if whole { "complete" } else { "incomplete" };
     let parts = components.iter().filter_map(|component| component.bom_ref.clone()).collect();
     let mut dependencies = vec![Dependency { of: IMAGE.to_owned(), depends_on: parts }];
     dependencies.extend(packages::dependencies(&packages));
@@ -118,7 +121,7 @@ pub fn describe(subject: Subject<'_>, known: Known<'_>) -> Result<Bom, SbomError
         },
         components,
         dependencies,
-        compositions: vec![Composition { aggregate: "complete", assemblies: vec![IMAGE.to_owned()] }],
+        compositions: vec![Composition { aggregate, assemblies: vec![IMAGE.to_owned()] }],
     })
 }
 

@@ -1,15 +1,15 @@
 //! Debian packages of a root, and its files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use graven_handoff::hex;
-use graven_image::tree::{Content, Kind, Tree, TreePath, show};
-use sha2::{Digest, Sha256};
+use graven_image::tree::{Kind, Tree, TreePath, show};
+use graven_verity::io::Window;
 
 use super::model::{Component, Dependency, Hash, Property, Supplier};
 use super::{Known, LICENCES_KNOWN, SbomError, build_id, licences};
 use crate::dpkg::{Owners, Package};
+use crate::manifest::sha256_of;
 
 /// Bytes that a copyright file or os-release may have.
 const MOST_TEXT_BYTES: u64 = 4 << 20;
@@ -58,7 +58,7 @@ fn files(tree: &Tree, known: Known<'_>) -> Result<BTreeMap<Option<String>, Vec<C
         let failed = |source| SbomError::Read { path: path.clone(), source };
         let sum = match known(&entry.path) {
             Some(sum) => sum,
-            None => digest(content).map_err(failed)?,
+            None => sha256_of(&Window::new(&*content.source, content.offset, content.len)).map_err(failed)?,
         };
         let build_id = build_id::of(content).map_err(failed)?;
         let properties = build_id.map(|value| Property::new("graven:elf-build-id", &value));
@@ -72,18 +72,6 @@ fn files(tree: &Tree, known: Known<'_>) -> Result<BTreeMap<Option<String>, Vec<C
         files.entry(owners.package(&path).map(str::to_owned)).or_default().push(file);
     }
     Ok(files)
-}
-
-fn digest(content: &Content) -> io::Result<[u8; 32]> {
-    let (mut hash, mut buffer, mut offset) = (Sha256::new(), vec![0; 1 << 16], 0u64);
-    while offset < content.len {
-        let step = content.len.saturating_sub(offset).min(1 << 16);
-        let piece = buffer.get_mut(..step as usize).unwrap_or_default();
-        content.read_exact_at(piece, offset)?;
-        hash.update(&*piece);
-        offset = offset.saturating_add(step);
-    }
-    Ok(hash.finalize().into())
 }
 
 fn reference(package: &Package) -> String {
