@@ -258,6 +258,7 @@ fn roots_that_cannot_be_are_refused() {
         "[root]\ncompress = 'zstd'\ncluster = '2M'",
         "[root]\ncompression = 'zstd'",
         "[target.qemu-x86_64]\nroot.level = 3",
+        "[root]\nfs = 'ext4'\nplaces-of = 'files.json'",
     ]));
 }
 
