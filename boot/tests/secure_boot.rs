@@ -139,7 +139,7 @@ fn boot(work: &Path, variables: &Path, files: &[(&str, &[u8])]) -> String {
     let code = "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
     let log = work.join("console");
     let mut machine = Command::new("qemu-system-x86_64")
-        .args(["-machine", "q35,smm=on", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
+        .args(["-machine", "q35,smm=on", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1"])
         .args(["-m", "1024", "-nographic", "-net", "none"])
         .args(["-global", "driver=cfi.pflash01,property=secure,value=on", "-drive", code])
         .args(["-drive", &format!("if=pflash,format=raw,unit=1,file={}", variables.display())])
