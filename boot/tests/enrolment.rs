@@ -120,7 +120,7 @@ fn a_signature_list_gives_back_its_certificate_and_owner() {
 fn openssl_finds_keys_and_certificates_in_order() {
     for role in Role::ALL {
         let (key, crt) = (keys().text(&format!("{role}.key")), keys().text(&format!("{role}.crt")));
-        run("openssl", &["rsa", "-in", &key, "-check", "-noout"]);
+        run("openssl", &["pkey", "-in", &key, "-check", "-noout"]);
         let mode = fs::metadata(&key).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
         let verified = run("openssl", &["verify", "-x509_strict", "-check_ss_sig", "-CAfile", &crt, &crt]);

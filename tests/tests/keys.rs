@@ -97,6 +97,7 @@ fn keys_show_tells_whose_they_are_what_they_sign_and_who_has_them() {
     let keys = expired(folder.path());
     fs::copy(image::keys().join("policy.crt"), keys.join("policy.crt")).expect("a file");
     fs::copy(image::keys().join("fit.crt"), keys.join("fit.crt")).expect("a file");
+    fs::copy(image::keys().join("provenance.crt"), keys.join("provenance.crt")).expect("a file");
     fs::write(keys.join("fit.signer"), "# a card\npkcs11:token=Acme;object=fit\n").expect("a file");
     let output = image::run([Path::new("keys"), Path::new("show"), Path::new("--json"), &keys]);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -113,11 +114,13 @@ fn keys_show_tells_whose_they_are_what_they_sign_and_who_has_them() {
         ["CN=Old db", "expired", &in_file],
         ["CN=Tests fit", "valid", "asked by pkcs11:token=Acme;object=fit"],
         ["CN=Tests policy", "valid", "elsewhere"],
+        ["CN=Tests provenance", "valid", "elsewhere"],
     ];
     assert_eq!(told, expected);
     let text = image::run([Path::new("keys"), Path::new("show"), &keys]);
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(text.contains("signs    policy and root hash of U-Boot targets"), "{text}");
+    assert!(text.contains("signs    what images were built from: no part of an image"), "{text}");
 
     // Within the days that are asked for, at a time before the end.
     let at = |days: &str| {
@@ -131,6 +134,29 @@ fn keys_show_tells_whose_they_are_what_they_sign_and_who_has_them() {
     };
     assert!(at("90").contains("expires in 6 days"), "{}", at("90"));
     assert_eq!(at("5"), "");
+}
+
+#[test]
+fn an_owner_that_cannot_be_read_is_not_taken_for_nobody() {
+    let folder = image::folder();
+    let (keys, update) = (folder.path().join("keys"), folder.path().join("db.auth"));
+    fs::create_dir_all(keys.join("owner.guid")).expect("a folder in the file's place");
+    for name in ["kek.crt", "kek.key"] {
+        fs::copy(image::keys().join(name), keys.join(name)).expect("a file");
+    }
+    let append = || {
+        let certificate = image::keys().join("db.crt");
+        let words = ["keys", "append"].map(Path::new);
+        let options = [&certificate, Path::new("--keys"), &keys, Path::new("--to"), &update];
+        image::run(words.into_iter().chain(options))
+    };
+    let output = append();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && said.contains("owner.guid"), "{said}");
+    assert!(!update.exists());
+    fs::remove_dir(keys.join("owner.guid")).expect("it is empty");
+    let output = append();
+    assert!(output.status.success(), "no file: nobody; {}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

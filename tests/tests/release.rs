@@ -65,6 +65,7 @@ fn a_release_accounts_for_itself() {
     the_bill_of_materials_is_valid_and_lists_what_is_there(&release);
     licences_are_told_by_package(&release);
     provenance_holds_in_the_eyes_of_others_and_for_these_files_alone(&release);
+    provenance_is_signed_elsewhere_and_leaves_the_builds_own_requests_alone(&release);
     it_is_built_again_from_an_empty_cache_and_from_a_store_without_network(&release);
     what_is_not_the_pinned_input_is_named(&release);
 }
@@ -208,6 +209,51 @@ print(' '.join(sorted(s['name'] for s in statement['subject'])))
     let again = release.graven(&[&words[..], &[path(keys)]].concat());
     assert_eq!(again.status, 1, "nothing is attested that the build did not leave");
     fs::write(out.join("policy.pol"), policy).unwrap();
+}
+
+fn provenance_is_signed_elsewhere_and_leaves_the_builds_own_requests_alone(release: &Release) {
+    let at = |name: &str| release.folder.join(name);
+    for folder in ["out.pending", "certificates"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    fs::write(at("out.pending/to-sign.json"), "the build's own").unwrap();
+    fs::write(at("out.pending").join(format!("{}.tbs", "5".repeat(64))), "the build's own").unwrap();
+    let own = image::outputs(&at("out.pending"));
+    let keys = image::keys();
+    fs::copy(keys.join("provenance.crt"), at("certificates/provenance.crt")).unwrap();
+
+    let make = |words: &[&str]| {
+        let all = [&["provenance", "make", "out", "--to", "elsewhere.json", "--keys"], words].concat();
+        release.graven(&all)
+    };
+    let left = |folder: &str, ending: &str| {
+        let names = image::outputs(&at(folder)).into_keys();
+        names.filter(|name| name.ends_with(ending)).count()
+    };
+    let asked = make(&["certificates"]);
+    assert_eq!(asked.status, 4, "{}", asked.err);
+    assert!(asked.err.contains("put each answer beside it as ID.sig, and run this again"), "{}", asked.err);
+    let pending = "out.provenance.pending";
+    assert_eq!((left(pending, ".tbs"), left(pending, ".digest")), (1, 1));
+    let sign = "for f in *.tbs; do openssl dgst -sha256 -sign \"$1\" -out ${f%.tbs}.sig $f; done";
+    let key = keys.join("provenance.key");
+    let signed = run_in(&at(pending), "sh", ["-euc", sign, "sh", path(&key)]);
+    assert_eq!(signed.status, 0, "{}", signed.err);
+    let made = make(&["certificates"]);
+    assert_eq!(made.status, 0, "{}", made.err);
+    assert!(image::outputs(&at("out.pending")) == own, "the build's own requests stay");
+
+    let certificate = keys.join("provenance.crt");
+    let words = ["provenance", "check", "elsewhere.json", "--folder", "out", "--trust", path(&certificate)];
+    let checked = release.graven(&words);
+    assert!(checked.status == 0 && checked.out.ends_with("PROVED\n"), "{}", checked.err);
+
+    // ML-DSA signs the text itself: there is no digest that a signer could take.
+    let new = release.graven(&["keys", "new", "quantum", "--algorithm", "provenance=ml-dsa-65"]);
+    assert_eq!(new.status, 0, "{}", new.err);
+    fs::remove_file(at("quantum/provenance.key")).unwrap();
+    assert_eq!(make(&["quantum", "--answers", "answers"]).status, 4);
+    assert_eq!((left("answers", ".tbs"), left("answers", ".digest")), (1, 0));
 }
 
 fn it_is_built_again_from_an_empty_cache_and_from_a_store_without_network(release: &Release) {

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
+use graven_tests::archive::Archive;
 use graven_tests::guest::Guest;
 use graven_tests::oracle::content;
 use graven_tests::{image, inputs};
@@ -148,6 +149,14 @@ fn answers_that_are_attached_make_the_image_signed_in_place() {
     let desk = Desk::new();
     let (first, second) = (desk.pending.with_file_name("safe-1"), desk.pending.with_file_name("safe-2"));
     desk.stops_for(&["policy", "root"]);
+    let list: Vec<String> = image::outputs(&desk.pending).into_keys().collect();
+    let travels =
+        |name: &String| name == "to-sign.json" || name.ends_with(".tbs") || name.ends_with(".digest");
+    assert!(list.iter().all(travels), "requests alone travel: {list:?}");
+    let other = "{\"format\": 1, \"build\": [\"/another/recipe\"], \"answered\": []}";
+    for name in ["build.json", "out.pending.build.json"] {
+        fs::write(desk.pending.join(name), other).expect("a file that came back from there");
+    }
     sign_in(&first, &desk.pending, &image::keys().join("db.key"));
     let output = desk.attach(&[Path::new("--answers"), &first]);
     desk.stopped_for(&["boot"], &output);
@@ -232,6 +241,45 @@ fn a_recipe_that_changed_between_the_rounds_is_refused() {
 
     write("");
     desk.stopped_for(&["boot"], &desk.attach(&[]));
+}
+
+/// What is built is recipe, `--set` and `SOURCE_DATE_EPOCH` of the first round, with the lock that was resolved for them.
+#[test]
+fn a_build_goes_on_with_the_packages_and_the_time_that_it_began_with() {
+    let desk = Desk::new();
+    let recipe = desk.certificates.with_file_name("recipe");
+    let mut archive = Archive::new();
+    archive.package("hello", "1", "Depends: greet\n", &[("usr/bin/hello", "hello\n")]);
+    archive.package("greet", "1", "", &[("usr/lib/greet", "greet\n")]);
+    archive.publish("yesterday");
+    fs::create_dir(&recipe).expect("a folder");
+    fs::write(recipe.join("recipe.toml"), archive.recipe("more", "install = [\"greet\"]\n", ""))
+        .expect("a file");
+    let build = |keys: &Path, out: &Path| {
+        let words =
+            ["--set", "packages.install=[\"hello\"]", "--check", "--keys", path(keys), "--out", path(out)];
+        let mut command = Command::new(image::graven());
+        command.arg("build").arg(&recipe).args(words).env("SOURCE_DATE_EPOCH", "1700000000");
+        command.output().expect("graven can be started")
+    };
+    let twice = |output: &Output| {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("built twice"));
+    };
+    let in_place = desk.out.with_file_name("in-place");
+    twice(&build(image::keys(), &in_place));
+    let lock = fs::read_to_string(recipe.join("graven.lock")).expect("it is written");
+    assert!(!lock.contains("hello"), "what --set asks is locked for this run alone: {lock}");
+
+    let key = image::keys().join("db.key");
+    let sign = |requests: &[Value]| requests.iter().for_each(|request| desk.sign_message(&key, request));
+    sign(&desk.stopped_for(&["policy", "root"], &build(&desk.certificates, &desk.out)));
+    sign(&desk.stopped_for(&["boot"], &desk.attach(&[])));
+    twice(&desk.attach(&[]));
+    image::assert_same_outputs(&in_place, &desk.out);
+    let manifest = fs::read_to_string(desk.out.join("manifest.json")).expect("a manifest");
+    let manifest: Value = serde_json::from_str(&manifest).expect("it is JSON");
+    assert_eq!(manifest["source_date"].as_i64(), Some(1_700_000_000));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `pk`, `kek`, `db`, `fit`, `policy` `.key` | private key, PEM PKCS#8, mode 0600 |
+//! | `pk`, `kek`, `db`, `fit`, `policy`, `provenance` `.key` | private key, PEM PKCS#8, mode 0600 |
 //! | … `.crt` | certificate, PEM |
 //! | `pk.der`, `kek.der`, `db.der` | the same for firmware menus |
 //! | `PK.esl`, `KEK.esl`, `db.esl` | signature lists |
@@ -43,7 +43,7 @@ pub struct Options {
     pub enrolment_time: u64,
     /// Owner in the signature lists; a random one if none is given.
     pub owner: Option<Uuid>,
-    /// Roles whose keys are not of the usual kind, RSA-2048.
+    /// Roles whose keys are not of the usual kind: RSA-2048, and ECDSA P-256 for provenance.
     pub kinds: BTreeMap<Role, Kind>,
 }
 
@@ -160,7 +160,7 @@ pub fn create(dir: &Path, options: &Options) -> Result<KeySet, KeysError> {
 
     let mut signers = Vec::new();
     for role in Role::ALL {
-        let kind = options.kinds.get(&role).copied().unwrap_or_default();
+        let kind = options.kinds.get(&role).copied().unwrap_or_else(|| role.usual());
         let (pem, key) = make::generate(role.name(), kind)?;
         let subject =
             Subject { common_name: format!("{} {role}", options.name), development: options.development };
@@ -210,5 +210,5 @@ fn io_error(action: &'static str, path: &Path, source: io::Error) -> KeysError {
     KeysError::Io { action, path: path.to_owned(), source }
 }
 
-/// RFC 5280's upper bound of a common name is 64; the role takes up to seven of it.
-const LONGEST_NAME: usize = 57;
+/// RFC 5280's upper bound of a common name is 64; the role takes up to eleven of it.
+const LONGEST_NAME: usize = 53;

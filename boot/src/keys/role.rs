@@ -17,11 +17,13 @@ pub enum Role {
     Fit,
     /// In a kernel for U-Boot boards.
     Policy,
+    /// With whoever asks what an image was built from; no link of the boot chain knows it.
+    Provenance,
 }
 
 impl Role {
     /// All of them, in the order in which they are made.
-    pub const ALL: [Self; 5] = [Self::Pk, Self::Kek, Self::Db, Self::Fit, Self::Policy];
+    pub const ALL: [Self; 6] = [Self::Pk, Self::Kek, Self::Db, Self::Fit, Self::Policy, Self::Provenance];
 
     /// The name of its files, without an ending.
     pub fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Role {
             Self::Db => "db",
             Self::Fit => "fit",
             Self::Policy => "policy",
+            Self::Provenance => "provenance",
         }
     }
 
@@ -47,13 +50,23 @@ impl Role {
             Self::Db => "boot artefact, policy and root hash of UEFI targets",
             Self::Fit => "the boot artefact of U-Boot targets",
             Self::Policy => "policy and root hash of U-Boot targets",
+            Self::Provenance => "what images were built from: no part of an image",
+        }
+    }
+
+    /// The kind that its key is of where nobody says: what every verifier of the boot chain takes, and the small one that
+    /// every verifier of statements takes.
+    pub(super) fn usual(self) -> Kind {
+        match self {
+            Self::Provenance => Kind::EcdsaP256,
+            _ => Kind::Rsa(2048),
         }
     }
 
     /// An error where whoever checks its signatures does not take such a key.
     pub(super) fn refuse(self, kind: Kind) -> Result<(), KeysError> {
         let reason = match (self, kind) {
-            (_, Kind::Rsa(_)) | (Self::Policy, _) => return Ok(()),
+            (_, Kind::Rsa(_)) | (Self::Policy | Self::Provenance, _) => return Ok(()),
             (Self::Pk | Self::Kek | Self::Db, _) => {
                 "UEFI firmware (EDK2) checks Secure Boot signatures with RSA alone"
             }
@@ -90,13 +103,6 @@ impl Kind {
     /// The one of that name: `rsa-2048`, `ecdsa-p256` …
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.to_string() == name)
-    }
-}
-
-impl Default for Kind {
-    /// What every verifier takes.
-    fn default() -> Self {
-        Self::Rsa(2048)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use graven::build::{Built, build};
-use graven::deliver::{DISK, Extras};
+use graven::deliver::{DISK, Extras, LOCK};
 use graven::error::{Error, Fault};
 use graven::firmware::{self, UBoot};
 use graven::kernel::summary;
@@ -53,6 +53,9 @@ struct Choice {
     /// Folder in which programs of this machine (mkfs.erofs, sqfstar, mke2fs) are looked for first.
     #[arg(long, value_name = "DIR")]
     tools: Option<PathBuf>,
+    /// The lock as it was for the build that this one goes on with, or is compared with: what --set asks is in it, too.
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "locked")]
+    lock: Option<PathBuf>,
     #[command(flatten)]
     supply: SupplyArguments,
 }
@@ -137,13 +140,22 @@ impl Choice {
     }
 
     /// Reads the recipe for one target, locks and fetches what it takes from repositories, and opens its inputs.
-    fn plan(&self, target: &str, spool: &Path, keep: Keep) -> Result<(Plan, Locked), Failure> {
+    fn plan(
+        &self,
+        target: &str,
+        spool: &Path,
+        keep: Keep,
+        source_date_epoch: Option<i64>,
+    ) -> Result<(Plan, Locked), Failure> {
         let loaded = Recipe::load(&self.recipe, &self.selection(Some(target))).map_err(Error::from)?;
-        let mut locked = self.supply.lock(&self.recipe, &loaded.recipe, keep)?;
+        let mut locked = match &self.lock {
+            Some(file) => Locked::frozen(file)?,
+            None => self.supply.lock(&self.recipe, &loaded.recipe, keep)?,
+        };
         let provided = self.supply.with(|supplies| provide(&loaded.recipe, &locked, supplies))?;
         let tools = Tools::first_in(self.tools.clone());
         let circumstances = Circumstances {
-            source_date_epoch: source_date_epoch()?,
+            source_date_epoch,
             spool,
             tools: &tools,
             provided: &provided,
@@ -174,9 +186,11 @@ pub(super) fn source_date_epoch() -> Result<Option<i64>, Failure> {
     }
 }
 
-/// How far a build is with the signatures that it waits for.
+/// How far a build is with the signatures that it waits for, and the time that it has from its first round on.
 #[derive(Default)]
 pub(super) struct Round<'a> {
+    /// `SOURCE_DATE_EPOCH`, as it was when the build began.
+    pub(super) source_date_epoch: Option<i64>,
     /// Where its requests lie; beside the output where nothing is said.
     pub(super) pending: Option<&'a Path>,
     /// Requests whose answers are there.
@@ -184,7 +198,7 @@ pub(super) struct Round<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    arguments.resume(&Round::default())
+    arguments.resume(&Round { source_date_epoch: source_date_epoch()?, ..Round::default() })
 }
 
 fn each_target(arguments: &Arguments, round: &Round<'_>) -> Outcome {
@@ -236,7 +250,8 @@ fn one(arguments: &Arguments, target: &str, round: &Round<'_>) -> Outcome {
     let signers = Signers::of(chain, &keys, Some(answers)).map_err(Error::from)?;
     arguments.expiry.warn(signers.certificates())?;
     let staging = Staging::open(&out).map_err(Error::from)?;
-    let (plan, mut locked) = arguments.choice.plan(target, staging.folder(), Keep::OnDisk)?;
+    let epoch = round.source_date_epoch;
+    let (plan, mut locked) = arguments.choice.plan(target, staging.folder(), Keep::OnDisk, epoch)?;
     let mut number = |ids: &Ids| {
         locked.number(ids, &|line| eprintln!("graven: {line}"))?;
         Ok(locked.lock().map(Lock::render))
@@ -246,7 +261,9 @@ fn one(arguments: &Arguments, target: &str, round: &Round<'_>) -> Outcome {
     match build(plan, &stage0, &signers, &extras, staging, &mut number, &bar)? {
         Built::Pending(requests) => {
             refuse_changed(round.answered, &requests)?;
-            attach::leave_record(&pending, &arguments.words_to_go_on(target, &keys, &out)?, answers)?;
+            let lock = attach::leave_lock(&pending, locked.lock())?;
+            let words = arguments.words_to_go_on(target, &keys, &out, lock.as_deref())?;
+            attach::leave_record(&pending, &words, epoch, answers)?;
             let next = format!("as ID.sig, and go on with graven attach {}", pending.display());
             ask(&pending, &requests, &next)
         }
@@ -282,7 +299,11 @@ fn one(arguments: &Arguments, target: &str, round: &Round<'_>) -> Outcome {
                 eprintln!("graven: this is a development image");
             }
             match arguments.check {
-                true => build_again(&arguments.words_to_compare(target, &keys, answers)?, &out),
+                true => {
+                    let lock = manifest.lock_sha256.as_ref().map(|_| out.join(LOCK));
+                    let words = arguments.words_to_compare(target, &keys, answers, lock.as_deref())?;
+                    build_again(&words, epoch, &out)
+                }
                 false => Ok(Status::Good),
             }
         }
@@ -300,8 +321,8 @@ impl Arguments {
         (self.keys.as_deref(), self.answers.as_deref())
     }
 
-    /// The words by which another build makes the same, wherever it is started.
-    fn words(&self, target: &str, keys: &Path) -> Result<Vec<OsString>, Failure> {
+    /// The words by which another build makes the same, wherever it is started: from this lock, where there is one.
+    fn words(&self, target: &str, keys: &Path, lock: Option<&Path>) -> Result<Vec<OsString>, Failure> {
         let choice = &self.choice;
         let mut words: Vec<OsString> = vec![absolute(&choice.recipe)?];
         let mut say = |option: &str, value: OsString| words.extend([option.into(), value]);
@@ -317,32 +338,44 @@ impl Arguments {
         if let Some(folder) = &choice.tools {
             say("--tools", absolute(folder)?);
         }
-        words.push("--locked".into());
+        match lock {
+            Some(file) => words.extend(["--lock".into(), absolute(file)?]),
+            None => words.push("--locked".into()),
+        }
         words.extend(self.sha256.then(|| "--sha256".into()));
         Ok(words)
     }
 
     /// Those of a second build that is compared with the first: from the lock and the store that this one left.
-    fn words_to_compare(&self, target: &str, keys: &Path, answers: &Path) -> Result<Vec<OsString>, Failure> {
+    fn words_to_compare(
+        &self,
+        target: &str,
+        keys: &Path,
+        answers: &Path,
+        lock: Option<&Path>,
+    ) -> Result<Vec<OsString>, Failure> {
         let threads = twice::other_number_of(rayon::current_num_threads());
-        let mut words = self.words(target, keys)?;
+        let mut words = self.words(target, keys, lock)?;
         words.extend(["--jobs".into(), threads.to_string().into()]);
         words.extend(["--answers".into(), absolute(answers)?, "--offline".into()]);
         Ok(words)
     }
 
     /// Those by which this build goes on when its signatures are there.
-    fn words_to_go_on(&self, target: &str, keys: &Path, out: &Path) -> Result<Vec<OsString>, Failure> {
-        let mut words = self.words(target, keys)?;
+    fn words_to_go_on(
+        &self,
+        target: &str,
+        keys: &Path,
+        out: &Path,
+        lock: Option<&Path>,
+    ) -> Result<Vec<OsString>, Failure> {
+        let mut words = self.words(target, keys, lock)?;
         words.extend(["--out".into(), absolute(out)?]);
         if let Some(answers) = &self.answers {
             words.extend(["--answers".into(), absolute(answers)?]);
         }
         if let Some(jobs) = self.choice.jobs {
             words.extend(["--jobs".into(), jobs.to_string().into()]);
-        }
-        if let Some(seconds) = source_date_epoch()? {
-            words.extend(["--set".into(), format!("source-date={seconds}").into()]);
         }
         words.extend(self.choice.supply.offline().then(|| "--offline".into()));
         words.extend(["--expiry-warning".into(), self.expiry.days().to_string().into()]);
@@ -365,8 +398,8 @@ fn refuse_changed(answered: &[Request], asked: &[Request]) -> Result<(), Failure
     });
     let Some((before, now)) = again else { return Ok(()) };
     Err(Status::Bad.because()(anyhow!(
-        "what is built has changed since the signatures were asked for: {} had the digest {}, now it has {}. Recipe, inputs, keys and \
-         SOURCE_DATE_EPOCH must stay until the image is there; graven build asks anew",
+        "what is built has changed since the signatures were asked for: {} had the digest {}, now it has {}. Recipe, inputs and \
+         keys must stay until the image is there; graven build asks anew",
         before.purpose(),
         hex::encode(&before.digest()),
         hex::encode(&now.digest()),
@@ -427,10 +460,10 @@ fn development_keys(out: &Path) -> Result<PathBuf, Failure> {
 }
 
 pub(crate) fn plan(arguments: &PlanArguments) -> Outcome {
-    let spool = std::env::temp_dir();
+    let (spool, epoch) = (std::env::temp_dir(), source_date_epoch()?);
     for target in arguments.choice.targets()? {
-        let (plan, _) =
-            arguments.choice.in_pool(|| arguments.choice.plan(&target, &spool, Keep::InMemory))??;
+        let choice = &arguments.choice;
+        let (plan, _) = choice.in_pool(|| choice.plan(&target, &spool, Keep::InMemory, epoch))??;
         print(&show(&plan, arguments.json)?)?;
     }
     Ok(Status::Good)

@@ -42,9 +42,9 @@ enum Verb {
         /// Mark them as development keys, which `verify` reports and release processes can tell.
         #[arg(long)]
         development: bool,
-        /// What kind of key a role (pk, kek, db, fit, policy) gets, or all of them: rsa-2048, rsa-3072, rsa-4096, ecdsa-p256,
-        /// ecdsa-p384, ml-dsa-65; may be given more than once [default: rsa-2048]. A kind that the role's verifier does not take
-        /// is refused.
+        /// What kind of key a role (pk, kek, db, fit, policy, provenance) gets, or all of them: rsa-2048, rsa-3072, rsa-4096,
+        /// ecdsa-p256, ecdsa-p384, ml-dsa-65; may be given more than once [default: rsa-2048, and ecdsa-p256 for provenance]. A
+        /// kind that the role's verifier does not take is refused.
         #[arg(long = "algorithm", value_name = "[ROLE=]KIND", value_parser = algorithm)]
         algorithms: Vec<(Option<Role>, Kind)>,
     },
@@ -143,7 +143,7 @@ fn new(dir: &Path, options: &Options) -> Outcome {
         Failure { status, error: error.context(format!("making keys in {}", dir.display())) }
     })?;
     print(&format!(
-        "{0}: PK, KEK and db with their enrolment files; fit and policy keys for U-Boot boards\n\
+        "{0}: PK, KEK and db with their enrolment files; fit and policy keys for U-Boot boards; provenance\n\
          enrol PK.auth, KEK.auth and db.auth in the machine's firmware, with nothing else in db\n",
         dir.display()
     ))?;
@@ -151,14 +151,7 @@ fn new(dir: &Path, options: &Options) -> Outcome {
 }
 
 fn append(paths: &[PathBuf], keys: &Path, variable: Variable, answers: Option<&Path>, to: &Path) -> Outcome {
-    let owner = match fs::read_to_string(keys.join("owner.guid")) {
-        Ok(text) => text
-            .trim()
-            .parse()
-            .with_context(|| keys.join("owner.guid").display().to_string())
-            .map_err(Status::Usage.because())?,
-        Err(_) => Uuid::nil(),
-    };
+    let owner = owner(&keys.join("owner.guid"))?;
     let mut data = Vec::new();
     for path in paths {
         for certificate in read_certificates(path)? {
@@ -177,6 +170,16 @@ fn append(paths: &[PathBuf], keys: &Path, variable: Variable, answers: Option<&P
             write_whole(to, &update)?;
             Ok(Status::Good)
         }
+    }
+}
+
+/// Who owns the entries: what the file says, and nobody where there is none.
+fn owner(path: &Path) -> Result<Uuid, Failure> {
+    let named = || path.display().to_string();
+    match fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().with_context(named).map_err(Status::Usage.because()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Uuid::nil()),
+        Err(error) => Err(error).with_context(named).map_err(Status::Environment.because()),
     }
 }
 

@@ -52,7 +52,7 @@ struct MakeArguments {
     /// Where to write it [default: provenance.intoto.json in the folder].
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Folder of answers to signing requests [default: FOLDER.pending].
+    /// Folder of answers to signing requests [default: FOLDER.provenance.pending].
     #[arg(long, value_name = "DIR")]
     answers: Option<PathBuf>,
 }
@@ -104,11 +104,12 @@ fn run_make(arguments: &MakeArguments) -> Outcome {
     let manifest = Manifest::from_json(&read(&folder.join(MANIFEST))?)
         .with_context(|| folder.display().to_string())
         .map_err(Status::Bad.because())?;
-    let pending = sibling(folder, ".pending");
-    let answers = arguments.answers.as_deref().unwrap_or(&pending);
-    let signer = signer(&arguments.keys, &arguments.role, Some(answers)).map_err(Error::from)?;
+    // Not the build's own: it may wait there itself.
+    let own = || sibling(folder, ".provenance.pending");
+    let pending = arguments.answers.clone().unwrap_or_else(own);
+    let signer = signer(&arguments.keys, &arguments.role, Some(&pending)).map_err(Error::from)?;
     match make(folder, &manifest, &arguments.builder_id, &*signer)? {
-        Answer::Pending(request) => ask(&pending, &[request], "run this again"),
+        Answer::Pending(request) => ask(&pending, &[request], "as ID.sig, and run this again"),
         Answer::Signed(envelope) => {
             let to = arguments.to.clone().unwrap_or_else(|| folder.join(FILE));
             write_whole(&to, envelope.to_json()?.as_bytes())?;

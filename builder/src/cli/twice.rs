@@ -19,8 +19,8 @@ pub(super) fn other_number_of(threads: usize) -> usize {
 /// Builds again by these words, as another user might another day elsewhere, and compares every file with those in `out`.
 ///
 /// Other are: the output folder, umask, home, user name, locale and time zone, folder for temporary files, and the time itself
-/// by the moments between; and the number of threads, which the words say.
-pub(super) fn build_again(words: &[OsString], out: &Path) -> Outcome {
+/// by the moments between; and the number of threads, which the words say. `SOURCE_DATE_EPOCH` is the first build's.
+pub(super) fn build_again(words: &[OsString], source_date_epoch: Option<i64>, out: &Path) -> Outcome {
     let parent = match out.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -44,6 +44,10 @@ pub(super) fn build_again(words: &[OsString], out: &Path) -> Outcome {
         .env("USER", "another")
         .env("LOGNAME", "another");
     command.env("TZ", "Pacific/Kiritimati").env("LANG", "tr_TR.UTF-8").env("LC_ALL", "tr_TR.UTF-8");
+    match source_date_epoch {
+        Some(seconds) => command.env("SOURCE_DATE_EPOCH", seconds.to_string()),
+        None => command.env_remove("SOURCE_DATE_EPOCH"),
+    };
     let output = command
         .stdin(Stdio::null())
         .output()
