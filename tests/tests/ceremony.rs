@@ -6,6 +6,7 @@ use std::process::Command;
 use graven_tests::{image, inputs};
 
 #[test]
+#[cfg_attr(not(feature = "full"), ignore = "keys of every kind, and builds with them: feature `full`")]
 fn every_command_of_the_key_ceremony_works() {
     let page = fs::read_to_string(inputs::project().join("docs/guide/src/ceremony.md")).expect("the page");
     let commands: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("$ ")).collect();

@@ -245,6 +245,7 @@ fn a_recipe_that_changed_between_the_rounds_is_refused() {
 
 /// What is built is recipe, `--set` and `SOURCE_DATE_EPOCH` of the first round, with the lock that was resolved for them.
 #[test]
+#[cfg_attr(not(feature = "full"), ignore = "six builds: feature `full`")]
 fn a_build_goes_on_with_the_packages_and_the_time_that_it_began_with() {
     let desk = Desk::new();
     let recipe = desk.certificates.with_file_name("recipe");
