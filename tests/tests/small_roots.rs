@@ -102,17 +102,21 @@ fn files_have_the_same_digests_in_whatever_they_are_written() {
     let list = |name: &str, sets: &[&str]| {
         let out = folder.path().join(name);
         build(&out, sets, &[]);
-        let list = fs::read_to_string(out.join("files.json")).unwrap();
-        let lines = list
-            .lines()
-            .filter(|line| !line.contains("\"/lost+found\""))
-            .map(|line| line.trim_end_matches(','));
-        lines.map(str::to_owned).collect::<Vec<_>>()
+        let list = fs::read(out.join("files.json")).unwrap();
+        let mut list: Vec<serde_json::Map<String, serde_json::Value>> =
+            serde_json::from_slice(&list).unwrap();
+        list.retain(|file| file["path"] != "/lost+found");
+        // Where files lie is told of a root of ours alone.
+        for file in &mut list {
+            assert_eq!(file.remove("nid").is_some(), name == "plain", "{file:?}");
+            file.remove("block");
+        }
+        list
     };
     let plain = list("plain", &[]);
     assert!(plain.len() > 30, "{}", plain.len());
     for (name, sets) in [("squashfs", &["root.fs=squashfs"]), ("ext4", &["root.fs=ext4"])] {
-        assert_eq!(list(name, sets), plain, "{name}");
+        assert!(list(name, sets) == plain, "{name}");
     }
 }
 
