@@ -305,6 +305,7 @@ fn what_is_not_the_pinned_input_is_named(release: &Release) {
     );
     fs::write(&recipe, text).unwrap();
     refused(&["nothing"], 3, &["the store nothing has no "]);
+    refused(&[path(&store), "--out", "out"], 2, &["out: it holds the image that is built again"]);
 
     // A signature that is not there is not made up.
     let root = folder.join("out/root.p7s");

@@ -90,6 +90,7 @@ fn rebuild(arguments: &Arguments) -> Outcome {
         .context("making a folder here for the second image")
         .map_err(Status::Environment.because())?;
     let out = arguments.out.clone().unwrap_or_else(|| scratch.path().join("out"));
+    original.refuse_in_place(&out)?;
     let staging = Staging::open(&out).map_err(Error::from)?;
     let supply = SupplyArguments::frozen(arguments.offline, arguments.store.clone());
     let provided = supply.with(|supplies| provide(&loaded.recipe, &locked, supplies))?;
@@ -166,6 +167,19 @@ impl Original {
             ))
         })?;
         Ok(Selection { target: Some(target.clone()), profile, sets: sets.clone() })
+    }
+
+    /// What is rebuilt must not take the place of what it is compared with.
+    fn refuse_in_place(&self, out: &Path) -> Result<(), Failure> {
+        let same =
+            fs::canonicalize(out).is_ok_and(|out| fs::canonicalize(&self.folder).is_ok_and(|own| own == out));
+        match same {
+            true => Err(Status::Usage.because()(anyhow!(
+                "{}: it holds the image that is built again: give another --out",
+                out.display()
+            ))),
+            false => Ok(()),
+        }
     }
 
     fn refuse_another_stage0(&self, stage0: &[u8]) -> Result<(), Failure> {
