@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::missing_panics_doc, reason = "a test ends where something is wrong, with the reason")]
 
+pub mod accounts;
 pub mod archive;
 pub mod attacker;
 pub mod audit;
