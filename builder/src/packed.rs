@@ -42,7 +42,7 @@ pub(crate) struct PackedRoot {
 /// What the root of a recipe is.
 pub(crate) const fn file_system(root: &Root) -> FileSystem {
     match root {
-        Root::Plain | Root::Erofs(_) => FileSystem::Erofs,
+        Root::Plain { .. } | Root::Erofs(_) => FileSystem::Erofs,
         Root::Squashfs(_) => FileSystem::Squashfs,
         Root::Ext4 => FileSystem::Ext4,
     }
@@ -51,7 +51,7 @@ pub(crate) const fn file_system(root: &Root) -> FileSystem {
 /// The program that writes it, where it is not us.
 pub(crate) const fn tool(root: &Root) -> Option<Tool> {
     match root {
-        Root::Plain => None,
+        Root::Plain { .. } => None,
         Root::Erofs(_) => Some(MKFS_EROFS),
         Root::Squashfs(_) => Some(SQFSTAR),
         Root::Ext4 => Some(MKE2FS_FROM_TAR),
@@ -113,7 +113,7 @@ pub(crate) fn write(
     let uuid = identity::uuid(file_system(root).name(), named).to_string();
     let time = source_date.max(0).to_string();
     let (tool, command) = match root {
-        Root::Plain | Root::Erofs(_) => (MKFS_EROFS, erofs(tools, root, &uuid, &time, &image)),
+        Root::Plain { .. } | Root::Erofs(_) => (MKFS_EROFS, erofs(tools, root, &uuid, &time, &image)),
         Root::Squashfs(packed) => (SQFSTAR, squashfs(tools, packed, tree, &time, &image)),
         Root::Ext4 => {
             let hash_seed = identity::uuid("ext4-hash-seed", named).to_string();

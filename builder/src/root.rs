@@ -41,7 +41,8 @@ pub struct RootImage {
 }
 
 /// Writes the root and the volumes to a new disk image at `path`. Of a root that we write ourselves each source byte is read
-/// once, each output byte written once; what a program of this machine wrote is read again.
+/// once, or twice where files are to share blocks, and each output byte written once; what a program of this machine wrote is
+/// read again.
 ///
 /// # Errors
 /// A tree that EROFS cannot hold, a root or a volume that does not fit its partition, a source that changed while it was
@@ -103,17 +104,22 @@ enum Source<'t> {
 impl<'t> Source<'t> {
     fn of(plan: &Plan, rootfs: &'t Rootfs, named: &[&str], disk: &Path) -> Result<Self> {
         let (tree, source_date) = (&rootfs.tree, rootfs.source_date);
-        if plan.recipe.root != Root::Plain {
+        let Root::Plain { dedupe } = plan.recipe.root else {
             let spool = disk.parent().unwrap_or(Path::new("."));
             let packed = packed::write(&plan.recipe.root, tree, named, source_date, &plan.tools, spool)?;
             return Ok(Self::Packed(packed));
-        }
+        };
         let options = erofs::Options {
             uuid: identity::uuid("erofs", named),
             build_time: source_date,
             volume_name: String::new(),
         };
-        Ok(Self::Plain(erofs::Image::plan_like(tree, &options, &plan.places)?))
+        let old = &plan.places;
+        if !dedupe {
+            return Ok(Self::Plain(erofs::Image::plan_like(tree, &options, old)?));
+        }
+        let contents = erofs::Contents::read(tree).map_err(Error::Contents)?;
+        Ok(Self::Plain(erofs::Image::plan_sharing(tree, &options, old, contents)?))
     }
 
     /// Where each path is.

@@ -363,17 +363,25 @@ pub struct Firmware {
 }
 
 /// `[root]`: the root's file system, and who writes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Root {
     /// EROFS, uncompressed, written here.
-    #[default]
-    Plain,
+    Plain {
+        /// Whether files share the blocks that they have in common.
+        dedupe: bool,
+    },
     /// EROFS, compressed, by `mkfs.erofs`.
     Erofs(Packed),
     /// squashfs, by `sqfstar`.
     Squashfs(Packed),
     /// ext4, by `mke2fs`.
     Ext4,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Self::Plain { dedupe: false }
+    }
 }
 
 /// How a root is compressed.

@@ -327,7 +327,8 @@ struct RootTable {
     /// What is compressed together, a power of two from `4K` to `1M`: of EROFS what a cluster takes in the image (`64K`), of
     /// squashfs what a block has unpacked (`128K`). The larger, the smaller the image and the slower what reads a little.
     cluster: Option<Size>,
-    /// Whether files share what they have in common, cluster by cluster: compressed EROFS. squashfs shares whole files always.
+    /// Whether files share what they have in common: EROFS, block by block where it is uncompressed, else cluster by cluster.
+    /// squashfs shares whole files always.
     dedupe: Option<bool>,
     /// The `files.json` of an earlier release: what did not change keeps its place in the image, so that the two differ in few
     /// blocks. Uncompressed EROFS.

@@ -251,6 +251,7 @@ fn roots_that_cannot_be_are_refused() {
         "[root]\nfs = 'squashfs'\ndedupe = true",
         "[root]\nfs = 'ext4'\ncompress = 'zstd'\nlevel = 3",
         "[root]\nlevel = 3\ncluster = '64K'\ndedupe = true",
+        "[root]\nfs = 'ext4'\ndedupe = true",
         "[root]\ncompress = 'zstd'\nlevel = 23",
         "[root]\ncompress = 'lz4hc'\nlevel = 13",
         "[root]\ncompress = 'lz4'\nlevel = 1",

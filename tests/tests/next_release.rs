@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use graven_sources::Sha256;
 use graven_sources::store::Store;
 use graven_tests::edge::Edge;
 use graven_tests::oracle::content;
-use graven_tests::{image, inputs};
+use graven_tests::{accounts, image, inputs};
 use serde_json::Value;
 
 const BLOCK: usize = 4096;
@@ -46,6 +47,8 @@ impl Releases {
         let text = without.replace("[packages]\n", "[packages]\nlocal = [\"dist/lighttpd_*.deb\"]\n");
         fs::write(recipe.join("recipe.toml"), text).unwrap();
         image::build(&recipe, &releases.path("first"), &[]);
+        let shared = "root.dedupe=true";
+        image::build(&recipe, &releases.path("first-shared"), &["--set", shared]);
 
         content("dpkg-deb", ["-R".as_ref(), own.join("lighttpd_1.deb").as_os_str(), unpacked.as_os_str()]);
         let control = unpacked.join("DEBIAN/control");
@@ -64,6 +67,9 @@ impl Releases {
         image::build(&recipe, &releases.path("anew"), &["--set", version]);
         let kept = format!("root.places-of={:?}", releases.path("first/files.json"));
         image::build(&recipe, &releases.path("next"), &["--set", version, "--set", &kept]);
+        let kept = format!("root.places-of={:?}", releases.path("first-shared/files.json"));
+        let sets = ["--set", version, "--set", shared, "--set", &kept];
+        image::build(&recipe, &releases.path("next-shared"), &sets);
         releases
     }
 
@@ -134,13 +140,41 @@ fn shares(first: &[u8], second: &[u8]) -> (f64, f64) {
 #[test]
 fn one_upgraded_package_is_all_that_differs_and_most_blocks_stay_where_they_are() {
     let releases = Releases::build();
+    it_accounts_for_itself(&releases);
     the_package_is_named_with_its_files_and_nothing_else(&releases);
     no_other_writer_keeps_as_many_blocks(&releases);
-    let next = releases.path("next");
-    let trust = image::keys().join("db.crt");
-    let words = ["verify".as_ref(), next.as_os_str(), "--trust".as_ref(), trust.as_os_str()];
-    let said = image::run(words);
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+    shared_blocks_make_it_smaller_than_the_chunks_of_mkfs(&releases);
+    for next in ["next", "next-shared"] {
+        let next = releases.path(next);
+        let trust = image::keys().join("db.crt");
+        let words = ["verify".as_ref(), next.as_os_str(), "--trust".as_ref(), trust.as_os_str()];
+        let said = image::run(words);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+    }
+}
+
+fn shared_blocks_make_it_smaller_than_the_chunks_of_mkfs(releases: &Releases) {
+    let plain = releases.root("first").len();
+    let shared = releases.root("first-shared").len();
+    let theirs = releases.written("first", "mkfs.erofs", "").len();
+    let chunks = releases.written("first", "mkfs.erofs", "--chunksize=4096").len();
+    let lines = format!(
+        "bytes of the root: ours {plain}, with dedupe {shared}; mkfs.erofs {theirs}, with --chunksize=4096 {chunks}"
+    );
+    println!("{lines}");
+    assert!(shared < plain && shared < chunks && shared < theirs, "{lines}");
+}
+
+fn it_accounts_for_itself(releases: &Releases) {
+    let out = releases.path("first");
+    accounts::bill(&out);
+    let keys = image::keys();
+    let words = ["provenance", "make", "--role", "db", "--builder-id", "https://build.example/1", "--keys"];
+    let words = words.map(OsStr::new).into_iter().chain([keys.as_os_str(), out.as_os_str()]);
+    let made = image::run(words);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let about = accounts::provenance(&out, &keys.join("db.crt"));
+    assert!(about.iter().any(|name| name == "disk.img/root"), "{about:?}");
 }
 
 fn the_package_is_named_with_its_files_and_nothing_else(releases: &Releases) {
@@ -174,6 +208,13 @@ fn no_other_writer_keeps_as_many_blocks(releases: &Releases) {
     let ours = shares(&first, &releases.root("next"));
     let mut table =
         vec![("ours, [root] places-of", ours), ("ours, anew", shares(&first, &releases.root("anew")))];
+    let shared = shares(&releases.root("first-shared"), &releases.root("next-shared"));
+    println!(
+        "ours, with dedupe: {:.2} % in the same place, {:.2} % anywhere",
+        shared.0 * 100.0,
+        shared.1 * 100.0
+    );
+    assert!(shared.0 > 0.98);
     for (name, writer, options) in [
         ("mkfs.erofs", "mkfs.erofs", ""),
         ("mkfs.erofs -zlz4hc", "mkfs.erofs", "-zlz4hc"),

@@ -1,9 +1,9 @@
-//! The regular files of a tree, hashed: for images that others write.
+//! The regular files of a tree, hashed: for images that others write, and for ours whose files share blocks.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use graven_verity::fsverity::{self, Digester};
+use graven_verity::fsverity::{self, BlockDigests, Digester};
 use graven_verity::hash::Digest;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -14,7 +14,7 @@ use crate::tree::{Content, InodeId, Kind, Tree, show};
 /// A file's names, its inode and its contents.
 type Named<'t> = (Vec<Box<[u8]>>, InodeId, &'t Content);
 
-/// Bytes that are hashed at a time.
+/// Bytes that are hashed at a time: whole blocks.
 const STEP: u64 = 1 << 20;
 
 /// Every regular file of a tree, in the order of each one's first name, several at a time on rayon's current pool.
@@ -22,6 +22,14 @@ const STEP: u64 = 1 << 20;
 /// # Errors
 /// The first source of contents that fails, with the file's path.
 pub fn hash(tree: &Tree) -> io::Result<Vec<FileRecord>> {
+    each(tree, |record, _| record)
+}
+
+/// What `wanted` makes of each file and of the SHA-256 of its blocks of 4,096 bytes, the last one filled up with zeros.
+pub(crate) fn each<T: Send>(
+    tree: &Tree,
+    wanted: impl Fn(FileRecord, Vec<u8>) -> T + Sync,
+) -> io::Result<Vec<T>> {
     let mut known: BTreeMap<InodeId, usize> = BTreeMap::new();
     let mut files: Vec<Named<'_>> = Vec::new();
     for entry in tree.walk() {
@@ -34,27 +42,30 @@ pub fn hash(tree: &Tree) -> io::Result<Vec<FileRecord>> {
             }
         }
     }
-    let record = |(paths, inode, content): Named<'_>| {
-        let (sha256, fsverity) = digests(content).map_err(|error| {
+    let one = |(paths, inode, content): Named<'_>| {
+        let (sha256, fsverity, blocks) = digests(content).map_err(|error| {
             let path = show(paths.first().map_or(&[][..], |path| path));
             io::Error::new(error.kind(), format!("{path}: {error}"))
         })?;
-        Ok(FileRecord { paths, inode, size: content.len, sha256, fsverity })
+        Ok(wanted(FileRecord { paths, inode, size: content.len, sha256, fsverity }, blocks))
     };
-    files.into_par_iter().map(record).collect()
+    files.into_par_iter().map(one).collect()
 }
 
-/// SHA-256, and fs-verity with SHA-256, blocks of 4,096 bytes and no salt.
-fn digests(content: &Content) -> io::Result<(Digest, Digest)> {
-    let (mut sha256, mut fsverity) = (Sha256::new(), Digester::new(&fsverity::Params::default()));
+/// SHA-256; fs-verity with SHA-256, blocks of 4,096 bytes and no salt; and the digests of these blocks.
+fn digests(content: &Content) -> io::Result<(Digest, Digest, Vec<u8>)> {
+    let params = fsverity::Params::default();
+    let (mut sha256, mut fsverity, mut blocks) = (Sha256::new(), Digester::new(&params), Vec::new());
     let mut buffer = vec![0; content.len.min(STEP) as usize];
     let mut done = 0;
     while done < content.len {
         let now = &mut buffer[..(content.len - done).min(STEP) as usize];
         content.read_exact_at(now, done)?;
         sha256.update(&*now);
-        fsverity.update(now);
+        let digests = BlockDigests::of(&params, now);
+        fsverity.update_known(digests.all(), now.len() as u64)?;
+        blocks.extend_from_slice(digests.all());
         done += now.len() as u64;
     }
-    Ok((Digest::new(&sha256.finalize()).map_err(io::Error::other)?, fsverity.finish()))
+    Ok((Digest::new(&sha256.finalize()).map_err(io::Error::other)?, fsverity.finish(), blocks))
 }

@@ -1,5 +1,6 @@
 //! Which file a byte of the root belongs to.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,12 +63,14 @@ impl RootMap {
             .filter(|(start, len, _)| *start < end && start.saturating_add(*len) > offset)
             .map(|(_, _, path)| path.as_str())
             .collect();
-        paths.dedup();
+        // A block may be in a file several times, and in several files.
+        let mut seen = BTreeSet::new();
+        paths.retain(|path| seen.insert(*path));
         match paths.as_slice() {
             [] if all => "metadata of the file system".to_owned(),
             [] => "compressed contents, or metadata of the file system".to_owned(),
             [one] => format!("in {one}"),
-            [first, rest @ ..] => format!("in {first} and {} other small files", rest.len()),
+            [first, rest @ ..] => format!("in {first} and {} other files", rest.len()),
         }
     }
 }

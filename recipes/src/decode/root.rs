@@ -28,9 +28,15 @@ pub(crate) fn root(mut fields: Fields<'_>, choice: Option<&Choice>) -> (Root, Op
         ];
         check(&fields, fs, compress.as_ref(), compressor, level.as_ref());
         for (key, place) in given.iter().filter_map(|(key, place)| Some((key, place.as_ref()?))) {
-            if *key == "dedupe" && fs == RootFs::Squashfs {
-                let help = "take the line out: squashfs always shares files that are the same, and nothing less than a file";
-                fields.report_with_help(place, "`root.dedupe` is for compressed EROFS", help);
+            if *key == "dedupe" {
+                let help = match fs {
+                    RootFs::Erofs => continue,
+                    RootFs::Squashfs => {
+                        "take the line out: squashfs always shares files that are the same, and nothing less than a file"
+                    }
+                    RootFs::Ext4 => "take the line out, or take `fs = \"erofs\"`",
+                };
+                fields.report_with_help(place, "`root.dedupe` is for EROFS", help);
             } else if compressor.is_none() {
                 let message = format!("`root.{key}` says how a root is compressed, and this one is not");
                 let help = match fs {
@@ -56,17 +62,18 @@ pub(crate) fn root(mut fields: Fields<'_>, choice: Option<&Choice>) -> (Root, Op
     }
     fields.finish();
 
+    let dedupe = dedupe.unwrap_or(false);
     let packed = |usual: u32| {
         compressor.map(|compress| Packed {
             compress,
             level: level.as_ref().and_then(|level| u8::try_from(level.value).ok()),
             cluster: cluster.as_ref().and_then(|size| u32::try_from(size.value).ok()).unwrap_or(usual),
-            dedupe: dedupe.unwrap_or(false),
+            dedupe,
         })
     };
     let root = match fs {
-        RootFs::Erofs => packed(64 << 10).map_or(Root::Plain, Root::Erofs),
-        RootFs::Squashfs => packed(128 << 10).map_or(Root::Plain, Root::Squashfs),
+        RootFs::Erofs => packed(64 << 10).map_or(Root::Plain { dedupe }, Root::Erofs),
+        RootFs::Squashfs => packed(128 << 10).map_or_else(Root::default, Root::Squashfs),
         RootFs::Ext4 => Root::Ext4,
     };
     (root, places_of)

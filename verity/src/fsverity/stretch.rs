@@ -30,6 +30,12 @@ impl BlockDigests {
         Self { digests, slot }
     }
 
+    /// All of them, one behind the other.
+    #[must_use]
+    pub fn all(&self) -> &[u8] {
+        &self.digests
+    }
+
     /// Those of the blocks `range`, counted from the first one here; as many of them as there are.
     #[must_use]
     pub fn blocks(&self, range: Range<usize>) -> &[u8] {

@@ -44,6 +44,8 @@ pub(crate) const INCOMPAT_NAMES: [(u32, &str); 9] = [
 pub(crate) const INCOMPAT_ZERO_PADDING: u32 = 0x1;
 /// Incompatible feature: what the compressors were set to follows the superblock; clusters may have several blocks.
 pub(crate) const INCOMPAT_COMPRESSION: u32 = 0x2;
+/// Incompatible feature: files may be lists of chunks.
+pub(crate) const INCOMPAT_CHUNKED: u32 = 0x4;
 /// Incompatible feature: files share compressed clusters, or pack their ends together (which is not read here).
 pub(crate) const INCOMPAT_DEDUPE: u32 = 0x20;
 
@@ -120,6 +122,15 @@ pub(crate) const LAYOUT_FLAT_INLINE: u16 = 2;
 pub(crate) const LAYOUT_COMPRESSED_COMPACT: u16 = 3;
 /// Data layout: chunks of a power of two of blocks, anywhere.
 pub(crate) const LAYOUT_CHUNK_BASED: u16 = 4;
+
+/// In the lower half of [`CompactInode::data`] of a list of chunks: log2 of blocks in a chunk.
+pub(crate) const CHUNK_BITS: u32 = 0x1f;
+/// The list is of 8-byte entries, whose last 4 are the address: 2 bytes of device number lie before it.
+pub(crate) const CHUNK_WIDE: u32 = 0x20;
+/// Bytes of an entry of the other kind, which is nothing but an address. The list begins right behind the attributes.
+pub(crate) const CHUNK_ENTRY: u64 = 4;
+/// The address of a chunk of zeros.
+pub(crate) const CHUNK_HOLE: u32 = u32::MAX;
 
 /// `erofs_inode_compact`, 32 bytes.
 #[derive(Debug, Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

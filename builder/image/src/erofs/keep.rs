@@ -116,7 +116,7 @@ impl Image<'_> {
 fn slots_of(node: &Node, part: Part) -> u64 {
     match part {
         Part::Head => (node.head_bytes() + node.tail_bytes()).div_ceil(SLOT),
-        Part::Blocks => node.blocks() * PER_BLOCK,
+        Part::Blocks => node.blocks * PER_BLOCK,
     }
 }
 

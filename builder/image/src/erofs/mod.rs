@@ -3,7 +3,8 @@
 //! Writing is two passes over one layout: [`Image::plan`] gives everything its place and knows the length, then
 //! the image is read through [`ReadAt`](graven_verity::io::ReadAt) as if it existed, its metadata rendered and
 //! files taken from their sources on the fly; [`write()`] does that once, front to back, and hashes what passes.
-//! [`Reader`] reads such images back, and those of `mkfs.erofs`.
+//! Where files are to share blocks ([`Image::plan_sharing`]), they are read and hashed before. [`Reader`] reads such
+//! images back, and those of `mkfs.erofs`.
 //!
 //! ```
 //! use graven_image::erofs::{self, Image, Options, Reader};
@@ -31,6 +32,7 @@ mod keep;
 mod plan;
 pub mod read;
 mod render;
+mod share;
 mod slots;
 mod write;
 mod xattr;
@@ -39,5 +41,6 @@ pub use keep::{Place, Places};
 pub use plan::{Image, Options, PlanError};
 pub use read::{ReadError, Reader};
 pub use render::SourceError;
+pub use share::Contents;
 pub use write::{FileRecord, Written, write};
 pub use xattr::XattrProblem;

@@ -5,6 +5,8 @@
 //! then groups    inodes with attributes and inline tails │ blocks of directories, long symlinks │ file blocks
 //! ```
 //!
+//! Where files are to share blocks, what they hold was read before: see [`super::share`].
+//!
 //! The root directory's inode is the first of the first group. The entries of one directory lie side by side,
 //! directories follow each other depth first. A group ends when the inline tails of files that also have blocks
 //! come to [`GROUP_TAILS`]: who reads the image front to back (the writer, which hashes files as they pass) needs
@@ -15,6 +17,7 @@ use uuid::Uuid;
 use super::directory::Directory;
 use super::format::{BLOCK, CompactInode, ExtendedInode, SLOT};
 use super::keep::Places;
+use super::share::{Contents, Sharing, list_bytes};
 use super::slots::Slots;
 use super::xattr::{self, XattrProblem};
 use crate::tree::{DeviceNumber, Inode, InodeId, Kind, Tree};
@@ -107,8 +110,10 @@ pub(crate) struct Node {
     /// The directory that holds it, or the first of several.
     pub(crate) parent: u32,
     pub(crate) nlink: u32,
-    /// First block of the contents; 0 where there is none.
+    /// First of its own blocks; 0 where there is none.
     pub(crate) data_block: u32,
+    /// Blocks of its own.
+    pub(crate) blocks: u64,
     /// Slot from the image's start on.
     pub(crate) nid: u64,
     /// Bytes of contents, entries or target.
@@ -119,23 +124,21 @@ pub(crate) struct Node {
     pub(crate) extended: bool,
     /// The last partial block lies behind the inode.
     pub(crate) inline: bool,
+    /// A list of chunks lies behind the inode.
+    pub(crate) chunked: bool,
 }
 
 impl Node {
-    /// Bytes of the inode and its attributes.
+    /// Bytes of the inode, its attributes and its list of chunks.
     pub(crate) fn head_bytes(&self) -> u64 {
         let inode = if self.extended { size_of::<ExtendedInode>() } else { size_of::<CompactInode>() };
-        inode as u64 + u64::from(self.xattr_bytes)
+        let list = if self.chunked { list_bytes(self.size) } else { 0 };
+        inode as u64 + u64::from(self.xattr_bytes) + list
     }
 
     /// Bytes behind the inode.
     pub(crate) fn tail_bytes(&self) -> u64 {
         if self.inline { self.size % BLOCK } else { 0 }
-    }
-
-    /// Blocks of its own.
-    pub(crate) fn blocks(&self) -> u64 {
-        if self.inline { self.size / BLOCK } else { self.size.div_ceil(BLOCK) }
     }
 }
 
@@ -171,6 +174,8 @@ pub struct Image<'t> {
     /// By start, not overlapping.
     pub(crate) extents: Vec<Extent>,
     pub(crate) blocks: u32,
+    /// Where files share blocks: what they hold, and which do.
+    pub(crate) sharing: Option<Box<Sharing>>,
 }
 
 impl<'t> Image<'t> {
@@ -188,6 +193,28 @@ impl<'t> Image<'t> {
     /// # Errors
     /// As [`plan`](Self::plan)'s.
     pub fn plan_like(tree: &'t Tree, options: &Options, old: &Places) -> Result<Self, PlanError> {
+        Self::planned(tree, options, old, None)
+    }
+
+    /// The same, with blocks that files have in common only once, and none of zeros. `contents` is what the files of `tree` hold.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan)'s.
+    pub fn plan_sharing(
+        tree: &'t Tree,
+        options: &Options,
+        old: &Places,
+        contents: Contents,
+    ) -> Result<Self, PlanError> {
+        Self::planned(tree, options, old, Some(contents))
+    }
+
+    fn planned(
+        tree: &'t Tree,
+        options: &Options,
+        old: &Places,
+        contents: Option<Contents>,
+    ) -> Result<Self, PlanError> {
         if options.volume_name.len() > MAX_VOLUME_NAME || options.volume_name.contains('\0') {
             return Err(PlanError::VolumeName(options.volume_name.clone()));
         }
@@ -199,10 +226,14 @@ impl<'t> Image<'t> {
             by_id: vec![u32::MAX; tree.slots()],
             extents: Vec::with_capacity(tree.len()),
             blocks: 1,
+            sharing: None,
         };
         image.number()?;
         for number in 0..image.nodes.len() {
             image.shape(number)?;
+        }
+        if let Some(contents) = contents {
+            image.share(contents);
         }
         if old.is_empty() || !image.place_as(old)? {
             image.place()?;
@@ -239,8 +270,7 @@ impl<'t> Image<'t> {
         let node = &self.nodes[extent.node as usize];
         match extent.part {
             Part::Head => node.head_bytes() + node.tail_bytes(),
-            Part::Blocks if node.inline => node.blocks() * BLOCK,
-            Part::Blocks => node.size,
+            Part::Blocks => node.size.min(node.blocks * BLOCK),
         }
     }
 
@@ -313,12 +343,14 @@ impl<'t> Image<'t> {
             parent,
             nlink: if directory.is_some() { 2 } else { 1 },
             data_block: 0,
+            blocks: 0,
             nid: 0,
             size: 0,
             xattr_bytes: 0,
             directory: directory.unwrap_or(u32::MAX),
             extended: false,
             inline: false,
+            chunked: false,
         });
         number
     }
@@ -371,6 +403,7 @@ impl<'t> Image<'t> {
             || node.nlink > u32::from(u16::MAX);
         let tail = size % BLOCK;
         node.inline = tail > 0 && node.head_bytes() + tail <= BLOCK;
+        node.blocks = if node.inline { size / BLOCK } else { size.div_ceil(BLOCK) };
         Ok(())
     }
 
@@ -383,7 +416,7 @@ impl<'t> Image<'t> {
             while next < self.nodes.len() && tails < GROUP_TAILS {
                 let node = &mut self.nodes[next];
                 node.nid = slots.take(node.head_bytes() + node.tail_bytes());
-                if node.blocks() > 0 {
+                if node.blocks > 0 {
                     tails += node.tail_bytes();
                 }
                 next += 1;
@@ -410,11 +443,10 @@ impl<'t> Image<'t> {
         for files in [false, true] {
             for number in first..next {
                 let node = &self.nodes[number];
-                if node.blocks() == 0 || matches!(self.inode(node).kind, Kind::File(_)) != files {
+                if node.blocks == 0 || matches!(self.inode(node).kind, Kind::File(_)) != files {
                     continue;
                 }
-                let end =
-                    u32::try_from(node.blocks()).ok().and_then(|blocks| self.blocks.checked_add(blocks));
+                let end = u32::try_from(node.blocks).ok().and_then(|blocks| self.blocks.checked_add(blocks));
                 let end = end.ok_or_else(|| too_large(self, number))?;
                 self.nodes[number].data_block = self.blocks;
                 let start = u64::from(self.blocks) * BLOCK;

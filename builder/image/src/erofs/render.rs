@@ -12,8 +12,8 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::directory::Target;
 use super::format::{
     BLOCK, BLOCK_BITS, BLOCK_LEN, COMPAT_MTIME, COMPAT_SUPERBLOCK_CHECKSUM, CompactInode, ExtendedInode,
-    FORMAT_EXTENDED, FORMAT_LAYOUT_SHIFT, FileType, LAYOUT_FLAT_INLINE, LAYOUT_FLAT_PLAIN, MAGIC,
-    SUPERBLOCK_OFFSET, Superblock,
+    FORMAT_EXTENDED, FORMAT_LAYOUT_SHIFT, FileType, INCOMPAT_CHUNKED, LAYOUT_CHUNK_BASED, LAYOUT_FLAT_INLINE,
+    LAYOUT_FLAT_PLAIN, MAGIC, SUPERBLOCK_OFFSET, Superblock,
 };
 use super::plan::{Extent, Image, Node, Part};
 use super::xattr;
@@ -29,6 +29,17 @@ pub struct SourceError {
     pub len: u64,
     /// What its source said.
     pub source: io::Error,
+}
+
+impl SourceError {
+    /// Of a file that was read before and has other contents now.
+    pub(super) fn changed(path: String, len: u64) -> io::Error {
+        let source = io::Error::new(
+            io::ErrorKind::InvalidData,
+            "its contents changed while it was in use; build again",
+        );
+        io::Error::new(source.kind(), Self { path, len, source })
+    }
 }
 
 impl fmt::Display for SourceError {
@@ -73,10 +84,9 @@ impl Image<'_> {
         }
         for extent in self.extents_in(offset, offset + buf.len() as u64) {
             let node = &self.nodes[extent.node as usize];
-            let start = extent.start;
             match extent.part {
                 Part::Head => self.render_head(node, extent, buf, offset)?,
-                Part::Blocks => self.render_contents(node, 0..node.blocks() * BLOCK, start, buf, offset)?,
+                Part::Blocks => self.render_blocks(node, extent, buf, offset)?,
             }
         }
         Ok(())
@@ -104,6 +114,10 @@ impl Image<'_> {
         superblock.build_time = U64::new(self.options.build_time as u64);
         superblock.blocks = U32::new(self.blocks);
         superblock.uuid = *self.options.uuid.as_bytes();
+        // Said of every image whose files share blocks, though flat ones need no kernel that knows it.
+        if self.sharing.as_ref().is_some_and(|sharing| !sharing.files.is_empty()) {
+            superblock.feature_incompat = U32::new(INCOMPAT_CHUNKED);
+        }
         let name = self.options.volume_name.as_bytes();
         superblock.volume_name[..name.len()].copy_from_slice(name);
 
@@ -119,10 +133,11 @@ impl Image<'_> {
     fn render_head(&self, node: &Node, extent: &Extent, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let inode = self.inode(node);
         let mut head = Vec::with_capacity(node.head_bytes() as usize);
-        self.render_inode(node, &mut head);
+        self.render_inode(node, extent.node, &mut head);
         xattr::render(&inode.metadata.xattrs, &mut head);
+        self.render_list(extent.node, &mut head);
         copy(&head, extent.start, buf, offset);
-        let tail = node.blocks() * BLOCK;
+        let tail = node.size - node.tail_bytes();
         self.render_contents(
             node,
             tail..tail + node.tail_bytes(),
@@ -132,10 +147,29 @@ impl Image<'_> {
         )
     }
 
-    fn render_inode(&self, node: &Node, out: &mut Vec<u8>) {
+    /// The blocks of a node that `buf` meets.
+    fn render_blocks(&self, node: &Node, extent: &Extent, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let Some((met, skipped)) = overlap(extent.start, node.blocks * BLOCK, buf.len(), offset) else {
+            return Ok(());
+        };
+        let first = skipped / BLOCK;
+        let last = (skipped + met.len() as u64).div_ceil(BLOCK);
+        let mut start = extent.start + first * BLOCK;
+        for run in self.own_blocks(extent.node, first, last - first) {
+            self.render_contents(node, run.start * BLOCK..run.end * BLOCK, start, buf, offset)?;
+            start += (run.end - run.start) * BLOCK;
+        }
+        Ok(())
+    }
+
+    fn render_inode(&self, node: &Node, number: u32, out: &mut Vec<u8>) {
         let inode = self.inode(node);
         let metadata = &inode.metadata;
-        let layout = if node.inline { LAYOUT_FLAT_INLINE } else { LAYOUT_FLAT_PLAIN };
+        let layout = match (node.chunked, node.inline) {
+            (true, _) => LAYOUT_CHUNK_BASED,
+            (false, true) => LAYOUT_FLAT_INLINE,
+            (false, false) => LAYOUT_FLAT_PLAIN,
+        };
         let format = (layout << FORMAT_LAYOUT_SHIFT) | if node.extended { FORMAT_EXTENDED } else { 0 };
         let xattr_icount = match node.xattr_bytes {
             0 => 0,
@@ -144,7 +178,9 @@ impl Image<'_> {
         let mode = file_type(&inode.kind).mode_bits() | metadata.mode;
         let data = match &inode.kind {
             Kind::CharDevice(number) | Kind::BlockDevice(number) => encode_device(*number),
-            _ => node.data_block,
+            // A list of addresses and nothing else, of chunks of one block.
+            _ if node.chunked => 0,
+            _ => self.first_block(number),
         };
         // As an inode's number, it stays where the inode does.
         let ino = (node.nid as u32).wrapping_add(1);

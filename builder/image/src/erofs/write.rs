@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::format::{BLOCK, BLOCK_LEN};
 use super::plan::{Extent, Image, Part};
+use super::render::SourceError;
+use super::share::Sharing;
 use crate::tree::{InodeId, Kind};
 
 /// Files below this length are hashed several at a time by one thread.
@@ -55,15 +57,69 @@ pub fn write(
     extra: &mut [&mut dyn Consumer],
     progress: &dyn Progress,
 ) -> io::Result<Written> {
-    let mut files = Files::new(image);
     let mut copy = CopyTo::sparse(out, BLOCK_LEN);
-    let mut consumers: Vec<&mut dyn Consumer> = vec![&mut copy, &mut files];
-    for consumer in extra {
-        consumers.push(*consumer);
+    let mut run = |files: &mut dyn Consumer| {
+        let mut consumers: Vec<&mut dyn Consumer> = vec![&mut copy, files];
+        for consumer in &mut *extra {
+            consumers.push(*consumer);
+        }
+        stream::run(image, image.len(), &mut consumers, progress)
+    };
+    let Some(sharing) = &image.sharing else {
+        let mut files = Files::new(image);
+        run(&mut files)?;
+        let stretch = std::mem::replace(&mut files.stretch, Stretch::new(&files.params));
+        return Ok(Written { files: files.records()?, image: stretch });
+    };
+    let params = fsverity::Params::default();
+    let mut known = Known { image, sharing, stretch: Stretch::new(&params), params };
+    run(&mut known)?;
+    Ok(Written { files: sharing.contents.records.clone(), image: known.stretch })
+}
+
+/// Holds the files of an image that share blocks, which were hashed before it was planned, against what passes.
+struct Known<'i, 't> {
+    image: &'i Image<'t>,
+    sharing: &'i Sharing,
+    stretch: Stretch,
+    params: fsverity::Params,
+}
+
+impl Consumer for Known<'_, '_> {
+    fn window(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let digests = BlockDigests::of(&self.params, bytes);
+        self.stretch.push(&digests);
+        let (image, end) = (self.image, offset + bytes.len() as u64);
+        for extent in image.extents_in(offset, end) {
+            let node = &image.nodes[extent.node as usize];
+            let read = self.sharing.contents.blocks(node.id);
+            if read.is_empty() {
+                continue;
+            }
+            let same = match extent.part {
+                Part::Head => {
+                    let tail = extent.start + node.head_bytes();
+                    let (tail, _) = part(bytes, offset, tail, tail + node.tail_bytes());
+                    // An inode and its tail lie in one block.
+                    tail.is_empty()
+                        || read.ends_with(BlockDigests::of(&self.params, tail).all().as_chunks().0)
+                }
+                Part::Blocks => {
+                    let from = extent.start.max(offset);
+                    let to = (extent.start + node.blocks * BLOCK).min(end);
+                    let (first, count) = ((from - extent.start) / BLOCK, (to - from) / BLOCK);
+                    let at = ((from - offset) / BLOCK) as usize;
+                    let passed = digests.blocks(at..at + count as usize).as_chunks().0;
+                    let own = image.own_blocks(extent.node, first, count).flatten();
+                    own.zip(passed).all(|(block, digest)| read[block as usize] == *digest)
+                }
+            };
+            if !same {
+                return Err(SourceError::changed(image.path(extent.node as usize), node.size));
+            }
+        }
+        Ok(())
     }
-    stream::run(image, image.len(), &mut consumers, progress)?;
-    let image = std::mem::replace(&mut files.stretch, Stretch::new(&files.params));
-    Ok(Written { files: files.records()?, image })
 }
 
 /// Hashes the regular files of an image as its windows pass.
@@ -171,7 +227,7 @@ impl<'i, 't> Files<'i, 't> {
                     }
                     let known = self.tails.entry(extent.node).or_default();
                     known.extend_from_slice(tail);
-                    if ends && node.blocks() == 0 {
+                    if ends && node.blocks == 0 {
                         jobs.push(self.job(extent, &[], &[], Turn::Last));
                     } else if ends && u64::from(node.data_block) * BLOCK < extent.start {
                         self.late_tail(extent, &mut jobs);

@@ -75,7 +75,7 @@ fn damage_is_told_by_place_and_kind() {
                 bytes[3000] = 1;
             }),
         ),
-        ("the image needs CHUNKED_FILE", changed(&|bytes| bytes[1024 + 80] = 4)),
+        ("the image needs DEVICE_TABLE", changed(&|bytes| bytes[1024 + 80] = 8)),
         ("features 0x80000000 that are not known", changed(&|bytes| bytes[1024 + 83] = 0x80)),
         ("the image is cut short", changed(&|bytes| bytes.truncate(bytes.len() - 4096))),
         (

@@ -6,6 +6,7 @@ mod keep;
 mod lookup;
 mod oracle;
 mod round_trip;
+mod share;
 mod trees;
 
 use std::fs::File;

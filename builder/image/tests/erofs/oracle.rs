@@ -87,6 +87,9 @@ fn images_of_mkfs_read_as_the_folder_they_are_of() {
         std::fs::write(sizes.join(len.to_string()), pattern(*len, number as u64)).unwrap();
     }
     std::fs::hard_link(sizes.join("8191"), root.join("hard")).unwrap();
+    // What mkfs shares where it makes chunks.
+    std::fs::write(root.join("twin"), pattern(1_000_001, 21)).unwrap();
+    std::fs::write(root.join("zeros"), vec![0; 300_000]).unwrap();
     for len in [1, 1000, 4000] {
         symlink("t".repeat(len), root.join(format!("symlink-{len}"))).unwrap();
     }
@@ -107,9 +110,14 @@ fn images_of_mkfs_read_as_the_folder_they_are_of() {
     rustix::fs::mknodat(&directory, "fifo", rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
 
-    for options in
-        [&[][..], &["-Eforce-inode-compact", "-T1000"], &["-Eforce-inode-extended"], &["-Enoinline_data"]]
-    {
+    for options in [
+        &[][..],
+        &["-Eforce-inode-compact", "-T1000"],
+        &["-Eforce-inode-extended"],
+        &["-Enoinline_data"],
+        &["--chunksize=4096"],
+        &["--chunksize=65536", "-Eforce-chunk-indexes"],
+    ] {
         let image = folder.path().join("image");
         let compact = options.contains(&"-T1000");
         let text = Command::new("mkfs.erofs").args(options).arg(&image).arg(&root).output().unwrap();

@@ -235,6 +235,16 @@ pub(crate) fn hard(large: bool) -> Tree {
         b.file(names, name, name.as_bytes());
     }
     b.directory(root, "empty");
+
+    // Much of which is the same, or zeros.
+    let common = b.directory(root, "common");
+    for number in 0..12u64 {
+        let parts =
+            [pattern(8192, number % 3), vec![0; 8192 * (number as usize % 2)], pattern(12_288, number % 4)];
+        let tail = pattern(number as usize * 400, 1);
+        b.file(common, format!("{number}"), [parts.concat(), tail].concat());
+    }
+    b.file(common, "repeats", pattern(4096, 500).repeat(2000));
     if large {
         let metadata = Metadata { mtime: 5, ..metadata(0o644) };
         b.add(root, "sparse", metadata, Kind::File(Sparse::content(SPARSE)));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use graven_image::erofs::{self, Image};
+use graven_image::erofs::{self, Contents, Image, Places};
 use graven_verity::progress::Silent;
 
 /// How long the machine may take, emulated.
@@ -16,13 +16,26 @@ const PATIENCE: Duration = Duration::from_secs(900);
 
 #[test]
 fn the_kernel_sees_the_tree_that_went_in() {
-    let folder = tempfile::tempdir().unwrap();
-    let disk = folder.path().join("disk");
     let tree = trees::hard(true);
     let image = Image::plan(&tree, &trees::options()).unwrap();
+    sees(&image);
+}
+
+#[test]
+fn the_kernel_sees_a_tree_whose_files_share_blocks() {
+    let tree = trees::hard(true);
+    let contents = Contents::read(&tree).unwrap();
+    let image = Image::plan_sharing(&tree, &trees::options(), &Places::default(), contents).unwrap();
+    assert!(image.len() < 64 << 20, "the file over 4 GiB is all holes: {} bytes", image.len());
+    sees(&image);
+}
+
+fn sees(image: &Image<'_>) {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
     let out = std::fs::File::create_new(&disk).unwrap();
     out.set_len(image.len()).unwrap();
-    erofs::write(&image, &out, &mut [], &Silent).unwrap();
+    erofs::write(image, &out, &mut [], &Silent).unwrap();
 
     let kernel = folder.path().join("vmlinuz");
     std::fs::write(&kernel, from_deb("linux-binary-7.3", "/vmlinuz")).unwrap();

@@ -9,6 +9,7 @@ use super::super::format::{
     LAYOUT_FLAT_PLAIN,
 };
 use super::super::plan::MAX_SYMLINK;
+use super::chunks::Chunks;
 use super::compressed::{Form, Layout};
 use super::{Problem, ReadError, Reader};
 
@@ -50,15 +51,26 @@ pub(super) struct RawInode {
     /// First byte in the image.
     pub(super) offset: u64,
     pub(super) place: Place,
-    /// Where contents are compressed: how to find them; `place` is of nothing then.
-    pub(super) compressed: Option<Layout>,
+    /// Where contents are not flat: how to find them; `place` is of nothing then.
+    pub(super) indexed: Option<Indexed>,
+}
+
+/// Contents that an index behind the attributes tells of.
+#[derive(Debug, Clone)]
+pub(super) enum Indexed {
+    Compressed(Layout),
+    Chunked(Chunks),
 }
 
 impl RawInode {
-    /// Bytes of a compressed file's map header and index, behind the attributes.
+    /// Bytes of the index behind the attributes, and of what leads to it.
     pub(super) fn index_bytes(&self) -> u64 {
-        let start = self.xattrs.saturating_add(self.xattr_bytes);
-        self.compressed.as_ref().map_or(0, |layout| layout.end().saturating_sub(start))
+        let end = match &self.indexed {
+            None => 0,
+            Some(Indexed::Compressed(layout)) => layout.end(),
+            Some(Indexed::Chunked(chunks)) => chunks.list.end,
+        };
+        end.saturating_sub(self.xattrs.saturating_add(self.xattr_bytes))
     }
 }
 
@@ -119,7 +131,7 @@ impl<R: ReadAt + 'static> Reader<R> {
             xattr_bytes,
             offset,
             place: Place { blocks: 0, blocks_len: 0, tail: 0, tail_len: 0 },
-            compressed: None,
+            indexed: None,
         };
         match &extended {
             // As kernels from 6.15 on read it; before, the field was reserved and 0.
@@ -135,9 +147,10 @@ impl<R: ReadAt + 'static> Reader<R> {
         }
         let layout = format >> FORMAT_LAYOUT_SHIFT;
         inode.place = self.place(&inode, layout)?;
-        inode.compressed = match layout {
-            LAYOUT_COMPRESSED_FULL => Some(self.map_header(&inode, Form::Full)?),
-            LAYOUT_COMPRESSED_COMPACT => Some(self.map_header(&inode, Form::Compact)?),
+        inode.indexed = match layout {
+            LAYOUT_COMPRESSED_FULL => Some(Indexed::Compressed(self.map_header(&inode, Form::Full)?)),
+            LAYOUT_COMPRESSED_COMPACT => Some(Indexed::Compressed(self.map_header(&inode, Form::Compact)?)),
+            LAYOUT_CHUNK_BASED => Some(Indexed::Chunked(self.chunks(&inode)?)),
             _ => None,
         };
         Ok(inode)
@@ -153,6 +166,8 @@ impl<R: ReadAt + 'static> Reader<R> {
         if !possible {
             return Err(Problem::Size(size));
         }
+        let tail = inode.xattrs.saturating_add(inode.xattr_bytes);
+        let elsewhere = Place { blocks: 0, blocks_len: 0, tail, tail_len: 0 };
         let inline = match layout {
             LAYOUT_FLAT_PLAIN => false,
             LAYOUT_FLAT_INLINE => true,
@@ -163,10 +178,15 @@ impl<R: ReadAt + 'static> Reader<R> {
                 if !self.facts.zero_padding {
                     return Err(Problem::Compressed("file that is padded behind"));
                 }
-                let tail = inode.xattrs.saturating_add(inode.xattr_bytes);
-                return Ok(Place { blocks: 0, blocks_len: 0, tail, tail_len: 0 });
+                return Ok(elsewhere);
             }
-            LAYOUT_CHUNK_BASED => return Err(Problem::Chunked),
+            LAYOUT_CHUNK_BASED if inode.file_type != FileType::Regular => {
+                return Err(Problem::Chunked("file of its kind"));
+            }
+            LAYOUT_CHUNK_BASED if !self.facts.chunked => {
+                return Err(Problem::Chunked("file of an image whose superblock does not say so"));
+            }
+            LAYOUT_CHUNK_BASED => return Ok(elsewhere),
             other => return Err(Problem::Layout(other)),
         };
         // An inline tail is what is left of the last block, the whole of it if the length is a multiple.
@@ -178,7 +198,7 @@ impl<R: ReadAt + 'static> Reader<R> {
         let place = Place {
             blocks: u64::from(inode.device).saturating_mul(BLOCK),
             blocks_len: size.saturating_sub(tail_len),
-            tail: inode.xattrs.saturating_add(inode.xattr_bytes),
+            tail,
             tail_len,
         };
         if place.blocks_len > 0 && !self.holds(place.blocks, place.blocks_len) {

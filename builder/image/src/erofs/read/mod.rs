@@ -1,10 +1,12 @@
 //! Reading EROFS, ours and others', compressed or not, without trust in a single byte of it.
 //!
 //! What the kernel would refuse or not find is refused here too; so is what no honest writer makes: structures
-//! that share bytes, directories in two places, names out of order. Work and memory are bounded by the image's
+//! that share bytes, but for the blocks of files where the superblock says that files are lists of chunks, directories in two
+//! places, names out of order. Work and memory are bounded by the image's
 //! length.
 #![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+mod chunks;
 mod compressed;
 mod contents;
 mod dirents;

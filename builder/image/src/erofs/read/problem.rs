@@ -111,9 +111,15 @@ pub enum Problem {
     /// The indexes of the image are longer than the image.
     #[error("its index and those before it have more bytes than the image")]
     IndexBytes,
-    /// Chunk-based contents.
-    #[error("its contents are a list of chunks; only flat files are read here")]
-    Chunked,
+    /// Chunk-based contents of something that is no file, or without the superblock's word for it.
+    #[error("its contents are a list of chunks, which is not read here for a {0}")]
+    Chunked(&'static str),
+    /// Chunks that cannot be.
+    #[error("its list of chunks is damaged or of no known kind: {0}")]
+    Chunks(&'static str),
+    /// More than the files of an honest image hold.
+    #[error("it and the files before it have more than {0} bytes, of an image this long")]
+    ContentsBytes(u64),
     /// A data layout that does not exist.
     #[error("data layout {0} does not exist")]
     Layout(u16),

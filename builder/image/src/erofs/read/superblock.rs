@@ -6,8 +6,8 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 use super::super::format::{
-    BLOCK, BLOCK_BITS, BLOCK_LEN, COMPAT_SUPERBLOCK_CHECKSUM, INCOMPAT_COMPRESSION, INCOMPAT_DEDUPE,
-    INCOMPAT_ZERO_PADDING, MAGIC, SUPERBLOCK_EXTENSION, SUPERBLOCK_OFFSET, Superblock,
+    BLOCK, BLOCK_BITS, BLOCK_LEN, COMPAT_SUPERBLOCK_CHECKSUM, INCOMPAT_CHUNKED, INCOMPAT_COMPRESSION,
+    INCOMPAT_DEDUPE, INCOMPAT_ZERO_PADDING, MAGIC, SUPERBLOCK_EXTENSION, SUPERBLOCK_OFFSET, Superblock,
 };
 use super::ReadError;
 use crate::checksum::crc32c;
@@ -33,6 +33,8 @@ pub(super) struct Facts {
     pub(super) algorithms: u16,
     /// Compressed clusters are padded in front.
     pub(super) zero_padding: bool,
+    /// Files may be lists of chunks, and have blocks in common.
+    pub(super) chunked: bool,
 }
 
 impl Facts {
@@ -66,7 +68,8 @@ impl Facts {
             }
         }
         let features = superblock.feature_incompat.get();
-        let foreign = features & !(INCOMPAT_ZERO_PADDING | INCOMPAT_COMPRESSION | INCOMPAT_DEDUPE);
+        let foreign =
+            features & !(INCOMPAT_ZERO_PADDING | INCOMPAT_COMPRESSION | INCOMPAT_CHUNKED | INCOMPAT_DEDUPE);
         if foreign != 0 {
             return Err(ReadError::Features(foreign));
         }
@@ -104,6 +107,7 @@ impl Facts {
                 _ => superblock.available_compr_algs.get(),
             },
             zero_padding: features & INCOMPAT_ZERO_PADDING != 0,
+            chunked: features & INCOMPAT_CHUNKED != 0,
             volume_name: superblock.volume_name.iter().copied().take_while(|byte| *byte != 0).collect(),
         })
     }

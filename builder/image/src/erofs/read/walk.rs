@@ -8,9 +8,10 @@ use super::super::format::{BLOCK, BLOCK_LEN, FileType, SUPERBLOCK_OFFSET, Superb
 use super::super::plan::shown;
 use super::contents::content;
 use super::dirents::{self, Entry};
-use super::inode::{Place, RawInode, Refusal};
+use super::inode::{Indexed, Place, RawInode, Refusal};
 use super::{Owner, Problem, ReadError, Reader};
 use crate::tree::{DeviceNumber, Inode, InodeId, Kind, MAX_COMPONENT, MAX_PATH, Metadata, Tree};
+use crate::unpack::most_contents;
 
 pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, ReadError> {
     let root_nid = reader.facts.root_nid;
@@ -30,15 +31,17 @@ pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, Read
             start: SUPERBLOCK_OFFSET,
             len: size_of::<Superblock>() as u64,
             owner: Owner::Superblock,
+            is_file_data: false,
         }],
         directory_bytes: 0,
+        contents_bytes: 0,
         index_bytes: 0,
         shared,
     };
     walk.claim(&raw);
     walk.everything(raw)?;
     walk.check_links()?;
-    check_overlaps(walk.extents)?;
+    check_overlaps(walk.extents, reader.facts.chunked)?;
     Ok(walk.tree)
 }
 
@@ -51,7 +54,9 @@ struct Walk<'r, R> {
     extents: Vec<Extent>,
     /// Length of all directories so far.
     directory_bytes: u64,
-    /// Length of all indexes of compressed files so far.
+    /// Length of all files so far.
+    contents_bytes: u64,
+    /// Length of all indexes so far.
     index_bytes: u64,
     /// Bytes of shared attributes so far.
     shared: u64,
@@ -62,6 +67,14 @@ struct Extent {
     start: u64,
     len: u64,
     owner: Owner,
+    /// Blocks of a file, which other files may have too.
+    is_file_data: bool,
+}
+
+impl Extent {
+    fn end(&self) -> u64 {
+        self.start.saturating_add(self.len)
+    }
 }
 
 /// A directory on the way down.
@@ -178,6 +191,13 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
         if self.index_bytes > self.reader.facts.bytes {
             return Err(Problem::IndexBytes.into());
         }
+        if raw.file_type == FileType::Regular {
+            self.contents_bytes = self.contents_bytes.saturating_add(raw.size);
+            let most = most_contents(self.reader.facts.bytes);
+            if self.contents_bytes > most {
+                return Err(Problem::ContentsBytes(most).into());
+            }
+        }
         let inode = self.reader.whole(&raw, &mut self.shared)?;
         let id = self.tree.insert_child(above, entry.name, inode).map_err(|_| Problem::Name)?;
         self.seen.insert(entry.nid, id);
@@ -189,16 +209,20 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
         Ok(None)
     }
 
-    /// Notes which bytes belong to an inode.
+    /// Notes which bytes belong to an inode. Of compressed contents only the index does: their clusters may be shared.
     fn claim(&mut self, raw: &RawInode) {
         let owner = Owner::Inode(raw.nid);
         let Place { blocks, blocks_len, tail, tail_len } = raw.place;
-        // Compressed clusters may be shared: only the index is the inode's own.
         let end = tail.saturating_add(tail_len).saturating_add(raw.index_bytes());
-        self.extents.push(Extent { start: raw.offset, len: end.saturating_sub(raw.offset), owner });
-        if blocks_len > 0 {
-            self.extents.push(Extent { start: blocks, len: blocks_len, owner });
-        }
+        let len = end.saturating_sub(raw.offset);
+        self.extents.push(Extent { start: raw.offset, len, owner, is_file_data: false });
+        let is_file_data = raw.file_type == FileType::Regular;
+        let chunks = match &raw.indexed {
+            Some(Indexed::Chunked(chunks)) => chunks.all(),
+            _ => vec![(blocks_len, (blocks_len > 0).then_some(blocks))],
+        };
+        let placed = chunks.into_iter().filter_map(|(len, start)| Some((start?, len)));
+        self.extents.extend(placed.map(|(start, len)| Extent { start, len, owner, is_file_data }));
     }
 
     fn check_links(&self) -> Result<(), ReadError> {
@@ -220,8 +244,9 @@ impl<R: ReadAt + 'static> Reader<R> {
     pub(super) fn whole(&self, raw: &RawInode, shared: &mut u64) -> Result<Inode, Refusal> {
         let kind = match raw.file_type {
             FileType::Directory => Kind::directory(),
-            FileType::Regular => Kind::File(match &raw.compressed {
-                Some(layout) => self.compressed(raw, layout)?,
+            FileType::Regular => Kind::File(match &raw.indexed {
+                Some(Indexed::Compressed(layout)) => self.compressed(raw, layout)?,
+                Some(Indexed::Chunked(chunks)) => self.chunked(chunks),
                 None => content(&self.image, raw.place),
             }),
             FileType::Symlink => Kind::Symlink(self.target(raw)?),
@@ -248,14 +273,22 @@ impl<R: ReadAt + 'static> Reader<R> {
     }
 }
 
-fn check_overlaps(mut extents: Vec<Extent>) -> Result<(), ReadError> {
+/// Nothing shares its bytes with anything, but for files with files in an image of chunks.
+fn check_overlaps(mut extents: Vec<Extent>, chunked: bool) -> Result<(), ReadError> {
     extents.sort_unstable_by_key(|extent| (extent.start, extent.len));
-    for pair in extents.windows(2) {
-        if let [first, second] = pair
-            && first.start.saturating_add(first.len) > second.start
-        {
-            let (first, offset, second) = (first.owner, second.start, second.owner);
-            return Err(ReadError::Overlap { offset, first, second });
+    // The extent that reaches furthest so far: of the blocks of files, and of everything else.
+    let (mut files, mut others): (Option<&Extent>, Option<&Extent>) = (None, None);
+    for extent in &extents {
+        let may_share = chunked && extent.is_file_data;
+        for before in [others, files.filter(|_| !may_share)].into_iter().flatten() {
+            if before.end() > extent.start {
+                let (first, offset, second) = (before.owner, extent.start, extent.owner);
+                return Err(ReadError::Overlap { offset, first, second });
+            }
+        }
+        let furthest = if extent.is_file_data { &mut files } else { &mut others };
+        if furthest.is_none_or(|before| before.end() < extent.end()) {
+            *furthest = Some(extent);
         }
     }
     Ok(())
