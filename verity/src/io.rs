@@ -349,6 +349,30 @@ impl<'a> Holes<'a> {
     }
 }
 
+/// Reads all of a source once, from its beginning to its end, and hands it over in pieces of a MiB.
+///
+/// # Errors
+/// What the source says, and what `take` does.
+pub fn read_through(
+    source: &(impl ReadAt + ?Sized),
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    const PIECE: usize = 1 << 20;
+    let (size, mut buffer) = (source.size()?, Vec::new());
+    for at in (0..size).step_by(PIECE) {
+        let len = (size - at).min(PIECE as u64) as usize;
+        match source.bytes_at(at, len) {
+            Some(bytes) => take(bytes)?,
+            None => {
+                buffer.resize(len, 0);
+                source.read_exact_at(&mut buffer, at)?;
+                take(&buffer)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Zero bytes without end, for what a [`Concat`] has between its parts.
 #[derive(Debug, Clone, Copy)]
 pub struct Zeros;
@@ -385,6 +409,27 @@ mod tests {
             assert!(!holes.contain(&(len..len + 1)).unwrap());
         }
         assert!(!Holes::of(&vec![0; 10]).contain(&(0..5)).unwrap());
+    }
+
+    #[test]
+    fn what_is_read_through_comes_whole_and_in_order() {
+        let file = tempfile::tempfile().unwrap();
+        for len in [0, 1, 1 << 20, (2 << 20) + 5] {
+            let bytes: Vec<u8> = (0..len as u32).map(|n| (n % 251) as u8).collect();
+            file.set_len(0).unwrap();
+            WriteAt::write_all_at(&file, &bytes, 0).unwrap();
+            for source in [&bytes as &dyn ReadAt, &file] {
+                let mut read = Vec::new();
+                read_through(source, |piece| {
+                    read.extend_from_slice(piece);
+                    Ok(())
+                })
+                .unwrap();
+                assert!(read == bytes, "{len} bytes");
+            }
+        }
+        let refused = read_through(&vec![0; 5], |_| Err(io::ErrorKind::StorageFull.into()));
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

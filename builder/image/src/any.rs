@@ -3,6 +3,7 @@
 use graven_verity::io::ReadAt;
 use uuid::Uuid;
 
+use crate::damage;
 use crate::erofs;
 use crate::ext4;
 use crate::probe::{self, FileSystem, ProbeError};
@@ -29,12 +30,9 @@ pub enum ReadError {
     /// As EROFS.
     #[error(transparent)]
     Erofs(#[from] erofs::ReadError),
-    /// As squashfs.
+    /// As squashfs or ext4.
     #[error(transparent)]
-    Squashfs(#[from] squashfs::ReadError),
-    /// As ext4.
-    #[error(transparent)]
-    Ext4(#[from] ext4::ReadError),
+    Other(#[from] damage::ReadError),
 }
 
 /// What a path leads to.
@@ -156,8 +154,7 @@ impl ReadError {
             self,
             Self::Probe(ProbeError::Io(_))
                 | Self::Erofs(erofs::ReadError::Io { .. })
-                | Self::Squashfs(squashfs::ReadError::Io { .. })
-                | Self::Ext4(ext4::ReadError::Io { .. })
+                | Self::Other(damage::ReadError::Io { .. })
         )
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use graven_verity::fsverity::{self, BlockDigests, Digester};
 use graven_verity::hash::Digest;
+use graven_verity::io::read_through;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -13,9 +14,6 @@ use crate::tree::{Content, InodeId, Kind, Tree, show};
 
 /// A file's names, its inode and its contents.
 type Named<'t> = (Vec<Box<[u8]>>, InodeId, &'t Content);
-
-/// Bytes that are hashed at a time: whole blocks.
-const STEP: u64 = 1 << 20;
 
 /// Every regular file of a tree, in the order of each one's first name, several at a time on rayon's current pool.
 ///
@@ -56,16 +54,12 @@ pub(crate) fn each<T: Send>(
 fn digests(content: &Content) -> io::Result<(Digest, Digest, Vec<u8>)> {
     let params = fsverity::Params::default();
     let (mut sha256, mut fsverity, mut blocks) = (Sha256::new(), Digester::new(&params), Vec::new());
-    let mut buffer = vec![0; content.len.min(STEP) as usize];
-    let mut done = 0;
-    while done < content.len {
-        let now = &mut buffer[..(content.len - done).min(STEP) as usize];
-        content.read_exact_at(now, done)?;
-        sha256.update(&*now);
-        let digests = BlockDigests::of(&params, now);
-        fsverity.update_known(digests.all(), now.len() as u64)?;
+    read_through(&content.window(), |piece| {
+        sha256.update(piece);
+        let digests = BlockDigests::of(&params, piece);
+        fsverity.update_known(digests.all(), piece.len() as u64)?;
         blocks.extend_from_slice(digests.all());
-        done += now.len() as u64;
-    }
+        Ok(())
+    })?;
     Ok((Digest::new(&sha256.finalize()).map_err(io::Error::other)?, fsverity.finish(), blocks))
 }

@@ -3,6 +3,7 @@
 
 pub mod any;
 mod checksum;
+pub mod damage;
 pub mod erofs;
 pub mod ext4;
 pub mod fat;

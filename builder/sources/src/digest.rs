@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
-use graven_verity::io::ReadAt;
+use graven_verity::io::{ReadAt, read_through};
 use sha2::Digest as _;
 
 /// SHA-256 of an input file; shown and read as 64 hexadecimal digits.
@@ -27,17 +27,11 @@ impl Sha256 {
     /// # Errors
     /// What the source says.
     pub fn of(source: &dyn ReadAt) -> io::Result<Self> {
-        let size = source.size()?;
         let mut hasher = sha2::Sha256::new();
-        let mut buffer = vec![0; 1 << 18];
-        let mut offset = 0u64;
-        while offset < size {
-            let step = size.saturating_sub(offset).min(buffer.len() as u64);
-            let window = buffer.get_mut(..step as usize).unwrap_or_default();
-            source.read_exact_at(window, offset)?;
-            hasher.update(&*window);
-            offset = offset.saturating_add(step);
-        }
+        read_through(source, |piece| {
+            hasher.update(piece);
+            Ok(())
+        })?;
         Ok(Self(hasher.finalize().into()))
     }
 }

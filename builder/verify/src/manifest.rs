@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use graven_boot::initramfs::{self, Initramfs};
-use graven_verity::io::ReadAt;
+use graven_verity::io::{ReadAt, read_through};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -340,14 +340,11 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// # Errors
 /// What reading it says.
 pub fn sha256_of(source: &dyn ReadAt) -> io::Result<[u8; 32]> {
-    let (len, mut hash, mut buffer, mut offset) = (source.size()?, Sha256::new(), vec![0; 1 << 20], 0u64);
-    while offset < len {
-        let step = len.saturating_sub(offset).min(buffer.len() as u64);
-        let piece = buffer.get_mut(..step as usize).unwrap_or_default();
-        source.read_exact_at(piece, offset)?;
-        hash.update(&*piece);
-        offset = offset.saturating_add(step);
-    }
+    let mut hash = Sha256::new();
+    read_through(source, |piece| {
+        hash.update(piece);
+        Ok(())
+    })?;
     Ok(hash.finalize().into())
 }
 

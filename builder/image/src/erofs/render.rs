@@ -18,7 +18,7 @@ use super::format::{
 use super::plan::{Extent, Image, Node, Part};
 use super::xattr;
 use crate::checksum::crc32c;
-use crate::tree::{Content, DeviceNumber, Kind};
+use crate::tree::{Content, Kind};
 
 /// The bytes of a file could not be had while an image was read: what an [`io::Error`] of [`Image`] carries.
 #[derive(Debug)]
@@ -177,7 +177,7 @@ impl Image<'_> {
         };
         let mode = file_type(&inode.kind).mode_bits() | metadata.mode;
         let data = match &inode.kind {
-            Kind::CharDevice(number) | Kind::BlockDevice(number) => encode_device(*number),
+            Kind::CharDevice(number) | Kind::BlockDevice(number) => number.encode(),
             // A list of addresses and nothing else, of chunks of one block.
             _ if node.chunked => 0,
             _ => self.first_block(number),
@@ -301,11 +301,6 @@ pub(crate) fn file_type(kind: &Kind) -> FileType {
         Kind::Fifo => FileType::Fifo,
         Kind::Socket => FileType::Socket,
     }
-}
-
-/// Linux's `new_encode_dev`: minor 0–7, major 8–19, minor 20–31.
-fn encode_device(device: DeviceNumber) -> u32 {
-    (device.minor & 0xff) | (device.major << 8) | ((device.minor & !0xff) << 12)
 }
 
 /// Where `len` bytes at `start` and a buffer that begins at `offset` meet: the buffer's part, and how many of the

@@ -23,44 +23,12 @@ use std::sync::Arc;
 use graven_verity::io::ReadAt;
 use uuid::Uuid;
 
+pub use crate::damage::ReadError;
 use crate::tree::Tree;
 use superblock::Facts;
 
 /// Bytes of a block; the only size that is read here.
 const BLOCK: u64 = 4096;
-
-/// Why an image cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// What holds the image failed.
-    #[error("reading {what} failed")]
-    Io {
-        /// What was read.
-        what: &'static str,
-        /// What was said.
-        source: io::Error,
-    },
-    /// The superblock.
-    #[error("superblock: {field} is {found:#x}, expected {expected}")]
-    Superblock {
-        /// Its name in `ext4.h`.
-        field: &'static str,
-        /// Its value.
-        found: u64,
-        /// What is possible.
-        expected: &'static str,
-    },
-    /// A file.
-    #[error("`{path}` (inode {number}): {problem}")]
-    File {
-        /// Where.
-        path: String,
-        /// Its inode.
-        number: u32,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-}
 
 /// An ext4 image whose superblock and group descriptors have been found good.
 #[derive(Debug)]
@@ -82,10 +50,10 @@ impl From<io::Error> for Refusal {
 }
 
 impl Refusal {
-    fn at(self, path: String, number: u32) -> ReadError {
+    fn at(self, path: &str, number: u32) -> ReadError {
         match self {
             Self::Io(source) => ReadError::Io { what: "an inode", source },
-            Self::Bad(problem) => ReadError::File { path, number, problem },
+            Self::Bad(problem) => ReadError::File { file: format!("`{path}` (inode {number})"), problem },
         }
     }
 }

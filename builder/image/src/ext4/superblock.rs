@@ -4,6 +4,7 @@ use graven_verity::io::ReadAt;
 use uuid::Uuid;
 
 use super::{BLOCK, Bytes, ReadError};
+use crate::damage::check;
 
 /// Where the superblock begins.
 const SUPERBLOCK: u64 = 1024;
@@ -36,18 +37,14 @@ impl Facts {
         image.read_exact_at(&mut bytes, SUPERBLOCK).map_err(io("the superblock"))?;
         let size = image.size().map_err(io("the superblock"))?;
         let superblock = Bytes(&bytes);
-        let check = |good: bool, field, found: u64, expected| match good {
-            true => Ok(()),
-            false => Err(ReadError::Superblock { field, found, expected }),
-        };
         let magic = superblock.u16(56);
-        check(magic == MAGIC, "s_magic", magic.into(), "0xef53")?;
+        check(magic == MAGIC, "s_magic", magic, "0xef53")?;
         let log = superblock.u32(24);
-        check(log == 2, "s_log_block_size", log.into(), "2, blocks of 4096 bytes")?;
+        check(log == 2, "s_log_block_size", log, "2, blocks of 4096 bytes")?;
         let incompatible = superblock.u32(96);
         let foreign = u64::from(incompatible & !KNOWN);
         check(foreign == 0, "s_feature_incompat", foreign, "only what mke2fs is asked for here")?;
-        check(incompatible & EXTENTS != 0, "s_feature_incompat", incompatible.into(), "extents")?;
+        check(incompatible & EXTENTS != 0, "s_feature_incompat", incompatible, "extents")?;
         let compatible = u64::from(superblock.u32(100) & BIG_ALLOCATION);
         check(compatible == 0, "s_feature_ro_compat", compatible, "no bigalloc")?;
         let wide = incompatible & WIDE != 0;
@@ -56,25 +53,15 @@ impl Facts {
         check(fits && blocks > 0, "s_blocks_count", blocks, "no more than the image has")?;
         let inode_size = superblock.u16(88);
         let good = inode_size.is_power_of_two() && (128..=4096).contains(&inode_size);
-        check(good, "s_inode_size", inode_size.into(), "a power of two, 128 to 4096")?;
+        check(good, "s_inode_size", inode_size, "a power of two, 128 to 4096")?;
         let (blocks_per_group, inodes_per_group) = (superblock.u32(32), superblock.u32(40));
-        check(
-            (1..=32768).contains(&blocks_per_group),
-            "s_blocks_per_group",
-            blocks_per_group.into(),
-            "1 to 32768",
-        )?;
-        check(
-            (1..=32768).contains(&inodes_per_group),
-            "s_inodes_per_group",
-            inodes_per_group.into(),
-            "1 to 32768",
-        )?;
+        check((1..=32768).contains(&blocks_per_group), "s_blocks_per_group", blocks_per_group, "1 to 32768")?;
+        check((1..=32768).contains(&inodes_per_group), "s_inodes_per_group", inodes_per_group, "1 to 32768")?;
         let inodes = superblock.u32(0);
         let descriptor = if wide { superblock.u16(254) } else { 32 };
         let good =
             descriptor.is_power_of_two() && (32..=1024).contains(&descriptor) && !(wide && descriptor < 64);
-        check(good, "s_desc_size", descriptor.into(), "32, or 64 and more where block numbers are wide")?;
+        check(good, "s_desc_size", descriptor, "32, or 64 and more where block numbers are wide")?;
 
         let groups = blocks.div_ceil(blocks_per_group.into());
         let bytes = groups.saturating_mul(descriptor.into());

@@ -21,7 +21,7 @@ const SYMLINK: u16 = 0o120_000;
 const SHORT: u64 = 60;
 
 pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, ReadError> {
-    let at_root = |refusal: Refusal| refusal.at("/".into(), ROOT);
+    let at_root = |refusal: Refusal| refusal.at("/", ROOT);
     let root = reader.inode(ROOT).map_err(at_root)?;
     let mut room = Room::of(reader);
     if !matches!(reader.kind(&root, &mut room).map_err(at_root)?, Kind::Directory(_)) {
@@ -43,7 +43,7 @@ pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, Read
         if walk.tree.links(*id) != u32::from(*names) {
             let entry = walk.tree.walk().find(|entry| entry.id == *id);
             let path = entry.map(|entry| show(&entry.path)).unwrap_or_default();
-            return Err(Refusal::Bad("it has other names than its inode says").at(path, *number));
+            return Err(Refusal::Bad("it has other names than its inode says").at(&path, *number));
         }
     }
     Ok(walk.tree)
@@ -94,7 +94,7 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
     fn directory(&mut self, directory: &Below) -> Result<(), ReadError> {
         let raw = &directory.raw;
         let shown = if directory.path.is_empty() { "/".to_owned() } else { show(&directory.path) };
-        let at = |refusal: Refusal| refusal.at(shown.clone(), raw.number);
+        let at = |refusal: Refusal| refusal.at(&shown, raw.number);
         let bad = |problem| at(Refusal::Bad(problem));
         if !raw.size.is_multiple_of(BLOCK) {
             return Err(bad("a directory is not of whole blocks"));
@@ -131,7 +131,7 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
 
     fn entry(&mut self, directory: &Below, name: &[u8], number: u32) -> Result<(), ReadError> {
         let path = [&directory.path[..], b"/", name].concat();
-        let at = |refusal: Refusal| refusal.at(show(&path), number);
+        let at = |refusal: Refusal| refusal.at(&show(&path), number);
         let bad = |problem| at(Refusal::Bad(problem));
         if name.is_empty() || name.len() > MAX_COMPONENT || name.contains(&b'/') || name.contains(&0) {
             return Err(bad("it is not a possible name"));
@@ -165,10 +165,7 @@ impl<R: ReadAt + 'static> Reader<R> {
         let place = Bytes(&raw.place);
         // As the kernel reads it: the short form, or the wide one where that is 0.
         let device = match place.u32(0) {
-            0 => {
-                let wide = place.u32(4);
-                DeviceNumber { major: (wide >> 8) & 0xfff, minor: (wide & 0xff) | ((wide >> 12) & 0xf_ff00) }
-            }
+            0 => DeviceNumber::decode(place.u32(4)),
             short => DeviceNumber { major: (short >> 8) & 0xff, minor: short & 0xff },
         };
         Ok(match raw.mode & 0o170_000 {

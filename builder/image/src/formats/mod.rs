@@ -14,7 +14,7 @@ use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use graven_verity::io::ReadAt;
+use graven_verity::io::{ReadAt, Window, read_through};
 use uuid::Uuid;
 
 /// A form of a disk image besides its plain bytes.
@@ -107,14 +107,7 @@ fn compress(disk: &Disk<'_>, out: &File) -> io::Result<()> {
     encoder.multithread(u32::try_from(workers).unwrap_or(1))?;
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(Some(disk.len))?;
-    let mut buf = vec![0; 1 << 20];
-    let mut at = 0;
-    while at < disk.len {
-        let len = buf.len().min(usize::try_from(disk.len - at).unwrap_or(usize::MAX));
-        disk.bytes.read_exact_at(&mut buf[..len], at)?;
-        encoder.write_all(&buf[..len])?;
-        at += len as u64;
-    }
+    read_through(&Window::new(disk.bytes, 0, disk.len), |piece| encoder.write_all(piece))?;
     encoder.finish().map(drop)
 }
 

@@ -88,7 +88,7 @@ impl<R: ReadAt + 'static> Reader<R> {
                 (names, xattrs, What::Symlink(target))
             }
             kind @ (4 | 5 | 11 | 12) => {
-                let (names, device) = (number()?, device(number()?));
+                let (names, device) = (number()?, DeviceNumber::decode(number()?));
                 let xattrs = if kind > 7 { number()? } else { NONE };
                 let what = if kind % 7 == 4 { What::BlockDevice(device) } else { What::CharDevice(device) };
                 (names, xattrs, what)
@@ -146,9 +146,4 @@ const NO_ENTRIES: u32 = 3;
 fn directory(start: u32, offset: u16, len: u32) -> What {
     let place = u64::from(start).wrapping_shl(16) | u64::from(offset);
     What::Directory { place, len: len.saturating_sub(NO_ENTRIES).into() }
-}
-
-/// Linux's `new_decode_dev`: minor 0–7, major 8–19, minor 20–31.
-fn device(number: u32) -> DeviceNumber {
-    DeviceNumber { major: (number >> 8) & 0xfff, minor: (number & 0xff) | ((number >> 12) & 0xf_ff00) }
 }

@@ -15,58 +15,17 @@ mod tests;
 mod walk;
 mod xattrs;
 
-use std::io;
 use std::sync::Arc;
 
 use graven_verity::io::ReadAt;
 use zerocopy::FromBytes;
 
+pub use crate::damage::ReadError;
+use crate::damage::check;
 use crate::tree::Tree;
 use crate::unpack::{Algorithm, Cache};
 use format::Superblock;
 use tables::Tables;
-
-/// Why an image cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// What holds the image failed, or a compressed block is damaged.
-    #[error("reading {what} failed")]
-    Io {
-        /// What was read.
-        what: &'static str,
-        /// What was said.
-        source: io::Error,
-    },
-    /// The superblock.
-    #[error("superblock: {field} is {found}, expected {expected}")]
-    Superblock {
-        /// Its name in `squashfs_fs.h`.
-        field: &'static str,
-        /// Its value.
-        found: u64,
-        /// What is possible.
-        expected: &'static str,
-    },
-    /// Something behind the superblock.
-    #[error("the {what} is damaged: {problem}")]
-    Table {
-        /// Which.
-        what: &'static str,
-        /// How.
-        problem: &'static str,
-    },
-    /// A file.
-    #[error("`{path}`: {problem}")]
-    File {
-        /// Where.
-        path: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-    /// More metadata than an honest image of this length unpacks to.
-    #[error("its metadata unpacks to more than {0} bytes")]
-    Metadata(u64),
-}
 
 /// A squashfs image whose superblock and tables have been found good.
 #[derive(Debug)]
@@ -98,17 +57,13 @@ impl<R: ReadAt + 'static> Reader<R> {
         let size = image.size().map_err(io)?;
         let superblock = Superblock::read_from_bytes(&bytes)
             .map_err(|_| ReadError::Table { what: "superblock", problem: "it is cut short" })?;
-        let check = |good: bool, field, found: u64, expected| match good {
-            true => Ok(()),
-            false => Err(ReadError::Superblock { field, found, expected }),
-        };
         let Superblock { magic, block_size, block_log, major, minor, bytes_used, compression, .. } =
             &superblock;
-        check(magic.get() == format::MAGIC, "s_magic", magic.get().into(), "73717368")?;
-        check(major.get() == 4 && minor.get() == 0, "s_major", major.get().into(), "4, minor 0")?;
+        check(magic.get() == format::MAGIC, "s_magic", magic.get(), "0x73717368")?;
+        check(major.get() == 4 && minor.get() == 0, "s_major", major.get(), "4, minor 0")?;
         let good = (12..=20).contains(&block_log.get())
             && block_size.get() == 1u32.wrapping_shl(block_log.get().into());
-        check(good, "block_size", block_size.get().into(), "4 KiB to 1 MiB, and its logarithm")?;
+        check(good, "block_size", block_size.get(), "4 KiB to 1 MiB, and its logarithm")?;
         check(bytes_used.get() <= size, "bytes_used", bytes_used.get(), "no more than the image has")?;
         let algorithm = match compression.get() {
             1 => Algorithm::Zlib,

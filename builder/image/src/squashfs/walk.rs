@@ -16,7 +16,7 @@ pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, Read
     let mut room = Room::of(reader);
     let root = reader.inode(reader.superblock.root_inode.get(), &mut room)?;
     let What::Directory { place, len } = root.what else {
-        return Err(ReadError::File { path: "/".into(), problem: "the root is no directory" });
+        return Err(ReadError::File { file: "`/`".into(), problem: "the root is no directory" });
     };
     let mut walk = Walk {
         tree: Tree::new(reader.metadata_of(&root, &mut room.xattrs)?),
@@ -32,8 +32,8 @@ pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, Read
     for (id, names) in &walk.names {
         if walk.tree.links(*id) != *names {
             let entry = walk.tree.walk().find(|entry| entry.id == *id);
-            let path = entry.map(|entry| show(&entry.path)).unwrap_or_default();
-            return Err(ReadError::File { path, problem: "it has other names than its inode says" });
+            let file = entry.map(|entry| shown(&entry.path)).unwrap_or_default();
+            return Err(ReadError::File { file, problem: "it has other names than its inode says" });
         }
     }
     Ok(walk.tree)
@@ -85,7 +85,7 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
         }
         self.room.directories =
             self.room.directories.checked_sub(left).ok_or_else(|| self.reader.too_much())?;
-        let damaged = |problem| ReadError::File { path: shown(&directory.path), problem };
+        let damaged = |problem| ReadError::File { file: shown(&directory.path), problem };
         let mut take = |bytes: usize| {
             left =
                 left.checked_sub(bytes as u64).ok_or_else(|| damaged("its entries go beyond its length"))?;
@@ -119,7 +119,7 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
 
     fn entry(&mut self, directory: &Below, name: &[u8], place: u64, kind: u16) -> Result<(), ReadError> {
         let path = [&directory.path[..], b"/", name].concat();
-        let bad = |problem| ReadError::File { path: shown(&path), problem };
+        let bad = |problem| ReadError::File { file: shown(&path), problem };
         if name.len() > MAX_COMPONENT
             || name.contains(&b'/')
             || name.contains(&0)
@@ -204,5 +204,5 @@ impl<R: ReadAt + 'static> Reader<R> {
 }
 
 fn shown(path: &[u8]) -> String {
-    if path.is_empty() { "/".into() } else { show(path) }
+    if path.is_empty() { "`/`".into() } else { format!("`{}`", show(path)) }
 }

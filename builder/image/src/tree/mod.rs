@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use graven_verity::io::ReadAt;
+use graven_verity::io::{ReadAt, Window};
 
 /// Index of an inode in its [`Tree`]. Two names with one `InodeId` are hard links of each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +80,11 @@ impl Content {
         Self { offset: 0, len: bytes.len() as u64, source: Arc::new(bytes) }
     }
 
+    /// As a source of its own.
+    pub fn window(&self) -> Window<&dyn ReadAt> {
+        Window::new(&*self.source, self.offset, self.len)
+    }
+
     /// Fills `buf` with the bytes of the file from `offset` on.
     ///
     /// # Errors
@@ -107,6 +112,18 @@ pub struct DeviceNumber {
     pub major: u32,
     /// Minor, 20 bits.
     pub minor: u32,
+}
+
+impl DeviceNumber {
+    /// Out of 32 bits, as file systems have it (Linux's `new_decode_dev`): minor 0–7, major 8–19, minor 20–31.
+    pub(crate) fn decode(number: u32) -> Self {
+        Self { major: (number >> 8) & 0xfff, minor: (number & 0xff) | ((number >> 12) & 0xf_ff00) }
+    }
+
+    /// The same bits, of numbers that fit them.
+    pub(crate) fn encode(self) -> u32 {
+        (self.minor & 0xff) | (self.major << 8) | ((self.minor & !0xff) << 12)
+    }
 }
 
 /// What an inode is, with what only that kind has.

@@ -3,13 +3,12 @@
 use graven_image::fat::EntryKind;
 use graven_image::gpt::Partition;
 use graven_verity::io::{ReadAt, Window};
-use sha2::{Digest, Sha256};
 
 use super::listed::{self, Named, one};
 use super::{Change, DiffError, Side};
 use crate::contents::ContentsError;
 use crate::links::shown;
-use crate::manifest::sha256_hex;
+use crate::manifest::{sha256_hex, sha256_of};
 
 /// Most bytes of firmware, or of a partition that is none of an image's own, whose contents are compared.
 const MOST_FIRMWARE_BYTES: u64 = 256 << 20;
@@ -94,15 +93,8 @@ fn digest(which: &'static str, from: &impl ReadAt, length: u64) -> Result<String
     if length > MOST_FIRMWARE_BYTES {
         return Ok(format!("{length} bytes"));
     }
-    let (mut hash, mut buffer, mut offset) = (Sha256::new(), vec![0; 1 << 20], 0u64);
-    while offset < length {
-        let step = length.saturating_sub(offset).min(1 << 20);
-        let piece = buffer.get_mut(..step as usize).unwrap_or_default();
-        from.read_exact_at(piece, offset).map_err(|source| DiffError::Disk { which, source })?;
-        hash.update(&*piece);
-        offset = offset.saturating_add(step);
-    }
-    Ok(format!("sha256:{}", graven_handoff::hex::encode(&hash.finalize())))
+    let sum = sha256_of(&Window::new(from, 0, length)).map_err(|source| DiffError::Disk { which, source })?;
+    Ok(format!("sha256:{}", graven_handoff::hex::encode(&sum)))
 }
 
 fn bytes(what: &str, old: Option<u64>, new: Option<u64>) -> Option<Change> {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use graven_image::tree::{InodeId, Kind, Metadata, Tree};
 
-use super::{ExtractError, Selected, copy_content, describe, print};
+use super::{ExtractError, Selected, copy, describe, print};
 
 /// What was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub fn to_folder(tree: &Tree, start: InodeId, dest: &Path) -> Result<Extracted, 
                     None => {
                         let file = new_file(&path).map_err(failed)?;
                         let mut out = BufWriter::new(file);
-                        copy_content(content, &mut out).map_err(failed)?;
+                        copy(&content.window(), &mut out).map_err(failed)?;
                         let file =
                             out.into_inner().map_err(io::IntoInnerError::into_error).map_err(failed)?;
                         settle(&file, &entry.inode.metadata).map_err(failed)?;

@@ -15,7 +15,7 @@ use graven_boot::initramfs::{Initramfs, Kind as ArchiveKind};
 use graven_image::fat::EntryKind;
 use graven_image::tar::{self, TarError};
 use graven_image::tree::{self, Content, DeviceNumber, Inode, InodeId, Kind, Metadata, Tree, TreePath};
-use graven_verity::io::{ReadAt, Window};
+use graven_verity::io::{ReadAt, Window, read_through};
 
 use crate::contents::{Contents, ContentsError, Part};
 use crate::links::shown;
@@ -179,7 +179,7 @@ pub fn print(selected: &Selected, out: &mut dyn io::Write) -> Result<(), Extract
         Selected::Bytes(bytes) => out.write_all(bytes).map_err(failed),
         Selected::Partition(window) => copy(window, out).map_err(failed),
         Selected::Tree(tree, id) => match &tree.inode(*id).kind {
-            Kind::File(content) => copy_content(content, out).map_err(failed),
+            Kind::File(content) => copy(&content.window(), out).map_err(failed),
             other => Err(tree::Error::NotAFile { path: "this".to_owned(), found: other.noun() }.into()),
         },
     }
@@ -193,32 +193,8 @@ pub fn to_tar(tree: &Tree, start: InodeId, out: impl io::Write) -> Result<(), Ex
     Ok(tar::write(tree, start, out)?)
 }
 
-/// Bytes that are copied at a time.
-const STEP: u64 = 1 << 20;
-
 fn copy(source: &dyn ReadAt, out: &mut dyn io::Write) -> io::Result<()> {
-    copy_range(source.size()?, out, |buffer, offset| source.read_exact_at(buffer, offset))
-}
-
-fn copy_content(content: &Content, out: &mut dyn io::Write) -> io::Result<()> {
-    copy_range(content.len, out, |buffer, offset| content.read_exact_at(buffer, offset))
-}
-
-fn copy_range(
-    len: u64,
-    out: &mut dyn io::Write,
-    read: impl Fn(&mut [u8], u64) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; usize::try_from(len.min(STEP)).unwrap_or(0)];
-    let mut done = 0u64;
-    while done < len {
-        let step = usize::try_from(len.saturating_sub(done)).unwrap_or(buffer.len()).min(buffer.len());
-        let (now, _) = buffer.split_at_mut(step);
-        read(now, done)?;
-        out.write_all(now)?;
-        done = done.saturating_add(step as u64);
-    }
-    Ok(())
+    read_through(source, |piece| out.write_all(piece))
 }
 
 fn describe(path: &[u8]) -> String {

@@ -1,10 +1,12 @@
 //! Firmware that lies on the disk: what starts before anything that is signed for this image.
 
-use graven_verity::io::ReadAt;
-use sha2::{Digest, Sha256};
+use std::io;
+
+use graven_handoff::hex;
+use graven_verity::io::Window;
 
 use super::shown;
-use crate::manifest::{Firmware, Manifest};
+use crate::manifest::{Firmware, Manifest, sha256_of};
 use crate::prove::Disk;
 use crate::report::Report;
 
@@ -44,17 +46,6 @@ pub(crate) fn firmware(disk: &Disk, manifest: Option<&Manifest>, report: &mut Re
     }
 }
 
-fn sha256(disk: &Disk, piece: &Firmware) -> std::io::Result<String> {
-    const STEP: u64 = 1 << 20;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; STEP as usize];
-    let mut done = 0u64;
-    while done < piece.size {
-        let step = usize::try_from(piece.size.saturating_sub(done).min(STEP)).unwrap_or_default();
-        let (now, _) = buffer.split_at_mut(step);
-        disk.read_exact_at(now, piece.offset.saturating_add(done))?;
-        hash.update(&*now);
-        done = done.saturating_add(step as u64);
-    }
-    Ok(graven_handoff::hex::encode(&hash.finalize()))
+fn sha256(disk: &Disk, piece: &Firmware) -> io::Result<String> {
+    Ok(hex::encode(&sha256_of(&Window::new(disk, piece.offset, piece.size))?))
 }

@@ -10,7 +10,6 @@ use graven_handoff::{Plan, PolicySource, hex, sparse};
 use graven_image::fat;
 use graven_verity::dm::Params;
 use graven_verity::fsverity;
-use graven_verity::io::ReadAt;
 use sha2::{Digest, Sha256};
 
 use super::command_line::Line;
@@ -20,7 +19,7 @@ use super::{explain, shown};
 use crate::artefact::Artefact;
 use crate::device::Device;
 use crate::layout::{Layout, window};
-use crate::manifest::{InitramfsEntry, Manifest, Role, Verified, sha256_hex};
+use crate::manifest::{InitramfsEntry, Manifest, Role, Verified, sha256_hex, sha256_of};
 use crate::prove::Disk;
 use crate::report::Report;
 
@@ -229,7 +228,7 @@ fn whole_disk(manifest: &Manifest, disk: &Disk, found: &mut Differences) {
         Err(error) => found.0.push(format!("disk.fsverity: the disk cannot be read: {error}")),
     }
     if let Some(expected) = &manifest.disk.sha256 {
-        match sha256_of(disk) {
+        match sha256_of(disk).map(|sum| hex::encode(&sum)) {
             Ok(digest) => found.compare("disk.sha256", expected, digest),
             Err(error) => found.0.push(format!("disk.sha256: the disk cannot be read: {error}")),
         }
@@ -244,7 +243,7 @@ fn files_of_esp(manifest: &Manifest, disk: &Disk, layout: &Layout, found: &mut D
         // What is missing is the link esp's to say.
         let Some(entry) = reader.find(&file.path) else { continue };
         found.compare(&format!("{}, size", file.path), file.size, entry.size);
-        match sha256_of(&reader.contents(entry)) {
+        match sha256_of(&reader.contents(entry)).map(|sum| hex::encode(&sum)) {
             Ok(digest) => found.compare(&format!("{}, sha256", file.path), &file.sha256, digest),
             Err(error) => found.0.push(format!("{}: {}", file.path, explain(&error))),
         }
@@ -296,17 +295,4 @@ fn is_kernel(section: &[u8], sha256: &str) -> bool {
         hash.update([*byte]);
         hex::encode(&hash.clone().finalize()) == sha256
     })
-}
-
-fn sha256_of(source: &dyn ReadAt) -> std::io::Result<String> {
-    let (size, mut hash, mut done) = (source.size()?, Sha256::new(), 0u64);
-    let mut buffer = vec![0; 1 << 20];
-    while done < size {
-        let step = usize::try_from(size.saturating_sub(done)).unwrap_or(buffer.len()).min(buffer.len());
-        let (now, _) = buffer.split_at_mut(step);
-        source.read_exact_at(now, done)?;
-        hash.update(&*now);
-        done = done.saturating_add(step as u64);
-    }
-    Ok(hex::encode(&hash.finalize()))
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use graven_handoff::hex;
 use graven_image::tree::{Kind, Tree, TreePath, show};
-use graven_verity::io::Window;
 
 use super::model::{Component, Dependency, Hash, Property, Supplier};
 use super::{Known, LICENCES_KNOWN, SbomError, build_id, licences};
@@ -58,7 +57,7 @@ fn files(tree: &Tree, known: Known<'_>) -> Result<BTreeMap<Option<String>, Vec<C
         let failed = |source| SbomError::Read { path: path.clone(), source };
         let sum = match known(&entry.path) {
             Some(sum) => sum,
-            None => sha256_of(&Window::new(&*content.source, content.offset, content.len)).map_err(failed)?,
+            None => sha256_of(&content.window()).map_err(failed)?,
         };
         let build_id = build_id::of(content).map_err(failed)?;
         let properties = build_id.map(|value| Property::new("graven:elf-build-id", &value));

@@ -250,8 +250,8 @@ impl<R: ReadAt + 'static> Reader<R> {
                 None => content(&self.image, raw.place),
             }),
             FileType::Symlink => Kind::Symlink(self.target(raw)?),
-            FileType::CharDevice => Kind::CharDevice(decode_device(raw.device)),
-            FileType::BlockDevice => Kind::BlockDevice(decode_device(raw.device)),
+            FileType::CharDevice => Kind::CharDevice(DeviceNumber::decode(raw.device)),
+            FileType::BlockDevice => Kind::BlockDevice(DeviceNumber::decode(raw.device)),
             FileType::Fifo => Kind::Fifo,
             FileType::Socket => Kind::Socket,
         };
@@ -303,11 +303,6 @@ pub(super) fn check_type(entry: &Entry<'_>, inode: FileType) -> Result<(), Probl
 
 fn metadata(raw: &RawInode, xattrs: super::xattrs::Xattrs) -> Metadata {
     Metadata { mode: raw.mode, uid: raw.uid, gid: raw.gid, mtime: raw.mtime, xattrs }
-}
-
-/// Linux's `new_decode_dev`: minor 0–7, major 8–19, minor 20–31.
-fn decode_device(number: u32) -> DeviceNumber {
-    DeviceNumber { major: (number >> 8) & 0xfff, minor: (number & 0xff) | ((number >> 12) & 0xf_ff00) }
 }
 
 pub(super) fn located(refusal: Refusal, path: String, nid: u64) -> ReadError {
