@@ -1,7 +1,7 @@
 //! The output folder: everything at once, or nothing.
 //!
 //! A build writes into a locked staging folder beside its output and renames it at the end. A killed build leaves
-//! only the staging folder, and the next one clears it.
+//! only the staging folder, and the next one clears it. What is only compared with an output is built in such a folder, too.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 use graven_verify::manifest::Manifest;
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::{FdFlags, fcntl_setfd};
 
 /// A folder that becomes the output, or vanishes.
 #[derive(Debug)]
 pub struct Staging {
     folder: PathBuf,
     target: PathBuf,
-    _lock: File,
+    lock: File,
     done: bool,
 }
 
@@ -53,10 +54,7 @@ impl Staging {
     /// When `target` exists and is not ours, when another build is writing it, or the file system refuses.
     pub fn open(target: &Path) -> Result<Self, OutputError> {
         let name = target.file_name().ok_or_else(|| OutputError::Name(target.to_owned()))?;
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let parent = folder_of(target);
         refuse_foreign(target)?;
         fs::create_dir_all(parent).map_err(at(parent))?;
 
@@ -64,12 +62,9 @@ impl Staging {
         staging_name.push(name);
         staging_name.push(".building");
         let folder = parent.join(staging_name);
-        let lock = lock_folder(&folder).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => OutputError::Busy(target.to_owned()),
-            _ => at(&folder)(error),
-        })?;
+        let lock = lock_folder(&folder).map_err(locking(&folder, target))?;
         clear(&folder).map_err(at(&folder))?;
-        Ok(Self { folder, target: target.to_owned(), _lock: lock, done: false })
+        Ok(Self { folder, target: target.to_owned(), lock, done: false })
     }
 
     /// Where to write.
@@ -87,23 +82,52 @@ impl Staging {
         fs::write(&path, bytes).map_err(at(&path))
     }
 
+    /// Has programs that are started from here on hold the lock, too, so that nobody clears what they write if this one ends
+    /// before them.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub fn share_lock(&self) -> Result<(), OutputError> {
+        fcntl_setfd(&self.lock, FdFlags::empty()).map_err(|error| at(&self.folder)(error.into()))
+    }
+
     /// Makes the folder the output, exchanging it with an older one of ours.
     ///
     /// # Errors
     /// Whatever the file system says; the older output is then still there.
     pub fn publish(mut self) -> Result<(), OutputError> {
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(at(&self.folder))?;
-        if self.target.exists() {
-            refuse_foreign(&self.target)?;
-            renameat_with(CWD, &self.folder, CWD, &self.target, RenameFlags::EXCHANGE)
-                .map_err(|error| at(&self.target)(error.into()))?;
-            remove_if_there(&self.folder)?;
-        } else {
-            renameat_with(CWD, &self.folder, CWD, &self.target, RenameFlags::NOREPLACE)
-                .map_err(|error| at(&self.target)(error.into()))?;
-        }
+        let older = replace(&self.target, &self.folder)?;
         self.done = true;
-        Ok(())
+        match older {
+            Some(_lock) => remove_if_there(&self.folder),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes a finished folder the output `target`. An older one of ours then lies where that folder was; its lock is returned.
+///
+/// # Errors
+/// Whatever the file system says; the older output is then still there.
+pub fn replace(target: &Path, finished: &Path) -> Result<Option<File>, OutputError> {
+    File::open(finished).and_then(|folder| folder.sync_all()).map_err(at(finished))?;
+    let (older, how) = if target.exists() {
+        refuse_foreign(target)?;
+        // It is about to stand where the next build would clear it.
+        (Some(lock(target).map_err(locking(target, target))?), RenameFlags::EXCHANGE)
+    } else {
+        (None, RenameFlags::NOREPLACE)
+    };
+    renameat_with(CWD, finished, CWD, target, how).map_err(|error| at(target)(error.into()))?;
+    Ok(older)
+}
+
+/// The folder in which a path lies.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -123,13 +147,25 @@ fn lock_folder(folder: &Path) -> io::Result<File> {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let lock = File::open(folder)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let lock = lock(folder)?;
         // Between open and lock, another build may have published or removed the folder that we opened.
         let locked = lock.metadata()?;
         if fs::metadata(folder).is_ok_and(|now| now.ino() == locked.ino() && now.dev() == locked.dev()) {
             return Ok(lock);
         }
+    }
+}
+
+fn lock(folder: &Path) -> io::Result<File> {
+    let lock = File::open(folder)?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(lock)
+}
+
+fn locking(folder: &Path, target: &Path) -> impl FnOnce(io::Error) -> OutputError {
+    move |error| match error.kind() {
+        io::ErrorKind::WouldBlock => OutputError::Busy(target.to_owned()),
+        _ => at(folder)(error),
     }
 }
 
@@ -213,6 +249,20 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(target.join("round")).unwrap(), "2");
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "the older output is gone");
+    }
+
+    #[test]
+    fn nobody_clears_an_older_output_that_is_still_being_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let (target, finished) = (parent.path().join("out"), parent.path().join(".out.building"));
+        for folder in [&target, &finished] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("manifest.json"), br#"{"format":"graven-manifest-0"}"#).unwrap();
+        }
+        let older = replace(&target, &finished).unwrap();
+        assert!(matches!(Staging::open(&target), Err(OutputError::Busy(_))));
+        drop(older);
+        Staging::open(&target).unwrap();
     }
 
     #[test]

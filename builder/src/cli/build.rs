@@ -25,6 +25,7 @@ use graven_recipe::lock::Lock;
 use graven_recipe::{Profile, Recipe, Selection};
 use graven_targets::BootChain;
 use graven_verify::manifest::{Manifest, Standing};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::attach;
 use super::expiry::ExpiryArguments;
@@ -86,6 +87,9 @@ pub(crate) struct Arguments {
     /// Build a second time under other conditions and compare every file; exit status 1 where one differs.
     #[arg(long)]
     check: bool,
+    /// End when the program ends that started this one: it alone waits for the image.
+    #[arg(long, hide = true)]
+    with_parent: bool,
     /// Write the disk in another form beside disk.img, too: raw.zst, qcow2, vhd, vhdx, or bmap for bmaptool; may be given more
     /// than once.
     #[arg(long = "format", value_name = "FORMAT", value_parser = format)]
@@ -198,6 +202,9 @@ pub(super) struct Round<'a> {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    if arguments.with_parent {
+        set_parent_process_death_signal(Some(Signal::TERM)).map_err(Status::Environment.because())?;
+    }
     arguments.resume(&Round { source_date_epoch: source_date_epoch()?, ..Round::default() })
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use graven::output::folder_of;
 use graven_image::tree::Kind;
 use graven_verify::diff::{self, DiffError, Section};
 use graven_verify::extract::{self, ExtractError, Selected, Selection};
@@ -160,10 +161,9 @@ fn report(arguments: &InspectArguments, html: &Path) -> Outcome {
 
 /// Writes a page, whole or not at all.
 fn write_page(html: &Path, page: &str) -> Result<(), Failure> {
-    let folder = html.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = tempfile::Builder::new()
         .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(folder)
+        .tempfile_in(folder_of(html))
         .and_then(|mut file| file.write_all(page.as_bytes()).map(|()| file))
         .and_then(|file| file.persist(html).map_err(|error| error.error));
     written

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use graven::error::Error;
+use graven::output::folder_of;
 use graven::signers::signer;
 use graven_boot::fit::control::{self, Required};
 use graven_boot::fit::{
@@ -392,9 +393,8 @@ fn refuse_existing(path: &Path) -> Result<(), Failure> {
 
 /// Writes a file that appears whole, by rename, and never over another.
 fn write_new(path: &Path, contents: &[u8]) -> Result<(), Failure> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
-        let mut draft = tempfile::Builder::new().prefix(".graven-").tempfile_in(folder)?;
+        let mut draft = tempfile::Builder::new().prefix(".graven-").tempfile_in(folder_of(path))?;
         draft.write_all(contents)?;
         draft.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
         draft.as_file().sync_all()?;

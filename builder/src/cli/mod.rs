@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
+use graven::output::folder_of;
 use graven_targets::{BootChain, Target};
 use tempfile::NamedTempFile;
 
@@ -217,12 +218,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Writes a file that is there whole or not at all.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
     let write = || -> io::Result<()> {
-        let file = NamedTempFile::new_in(folder)?;
+        let file = NamedTempFile::new_in(folder_of(path))?;
         std::fs::write(&file, bytes)?;
         file.persist(path)?;
         Ok(())

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use graven::deliver::MANIFEST;
 use graven::error::Error;
+use graven::output::folder_of;
 use graven::signers::signer;
 use graven_boot::sign::Answer;
 use graven_verify::manifest::Manifest;
@@ -129,10 +130,7 @@ fn run_check(arguments: &CheckArguments) -> Outcome {
         error: failure.error.context(format!("{}: NOT PROVED", arguments.statement.display())),
         ..failure
     })?;
-    let own = match arguments.statement.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
+    let own = folder_of(&arguments.statement);
     let same = attested.compare(arguments.folder.as_deref().unwrap_or(own))?;
     if arguments.json {
         let text =

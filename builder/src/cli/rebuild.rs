@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use graven::build::{Built, build};
 use graven::deliver::{DISK, Extras, LOCK, MANIFEST};
 use graven::error::Error;
-use graven::output::Staging;
+use graven::output::{Staging, folder_of, replace};
 use graven::plan::{Circumstances, Plan, resolve};
 use graven::rebuild::signers_of;
 use graven::stage0;
@@ -19,6 +19,7 @@ use graven_image::formats::Format;
 use graven_recipe::{Profile, Recipe, Selection};
 use graven_verify::manifest::{Input, Manifest, sha256_hex};
 
+use super::build::sibling;
 use super::progress::Bar;
 use super::supply::SupplyArguments;
 use super::twice::{difference, names};
@@ -37,7 +38,8 @@ pub(crate) struct Arguments {
     /// The recipe that the image was built from, or the folder that holds recipe.toml.
     #[arg(long, value_name = "RECIPE", default_value = ".")]
     recipe: PathBuf,
-    /// Keep the rebuilt image there; without, it is removed when it is the same.
+    /// Keep the rebuilt image there; without, it is removed when it is the same, else kept here in NAME.rebuilt, by the name of
+    /// the original's folder.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// The stage0 that the image has, where it is not the one that this graven carries.
@@ -84,14 +86,15 @@ fn rebuild(arguments: &Arguments) -> Outcome {
     let locked = original.lock()?;
     let signers = signers_of(folder, manifest, target.boot_chain)?;
 
-    let scratch = tempfile::Builder::new()
-        .prefix(".graven-rebuilt-")
-        .tempdir_in(".")
-        .context("making a folder here for the second image")
-        .map_err(Status::Environment.because())?;
-    let out = arguments.out.clone().unwrap_or_else(|| scratch.path().join("out"));
+    let out = match &arguments.out {
+        Some(out) => out.clone(),
+        None => original.rebuilt()?,
+    };
     original.refuse_in_place(&out)?;
-    let staging = Staging::open(&out).map_err(Error::from)?;
+    // Compared before it is an output.
+    let place = Staging::open(&out).map_err(Error::from)?;
+    let again = place.folder().join("out");
+    let staging = Staging::open(&again).map_err(Error::from)?;
     let supply = SupplyArguments::frozen(arguments.offline, arguments.store.clone());
     let provided = supply.with(|supplies| provide(&loaded.recipe, &locked, supplies))?;
     let circumstances = Circumstances {
@@ -124,7 +127,10 @@ fn rebuild(arguments: &Arguments) -> Outcome {
         }
         Built::Image(_) => {
             drop(bar);
-            let (same, lines) = original.compare(&out)?;
+            let (same, lines) = original.compare(&again)?;
+            if arguments.out.is_some() || !lines.is_empty() {
+                replace(&out, &again).map_err(Error::from)?;
+            }
             if lines.is_empty() {
                 return print(&format!(
                     "{}: rebuilt, {same} files the same byte for byte\n",
@@ -133,10 +139,7 @@ fn rebuild(arguments: &Arguments) -> Outcome {
                 .map(|()| Status::Good);
             }
             let status = differ("rebuilt, and not the same", &lines);
-            if arguments.out.is_none() {
-                let kept = scratch.keep();
-                eprintln!("graven: the second one is kept in {}", kept.join("out").display());
-            }
+            eprintln!("graven: the second one is kept in {}", out.display());
             status
         }
     }
@@ -151,11 +154,7 @@ impl Original {
         let manifest = Manifest::from_json(&text)
             .with_context(|| path.display().to_string())
             .map_err(Status::Bad.because())?;
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        Ok(Self { folder, manifest })
+        Ok(Self { folder: folder_of(&path).to_owned(), manifest })
     }
 
     /// For what the recipe is read.
@@ -167,6 +166,14 @@ impl Original {
             ))
         })?;
         Ok(Selection { target: Some(target.clone()), profile, sets: sets.clone() })
+    }
+
+    /// Where an image lies that came out otherwise.
+    fn rebuilt(&self) -> Result<PathBuf, Failure> {
+        let folder = fs::canonicalize(&self.folder)
+            .with_context(|| self.folder.display().to_string())
+            .map_err(Status::Environment.because())?;
+        Ok(sibling(&folder, ".rebuilt").file_name().unwrap_or_default().into())
     }
 
     /// What is rebuilt must not take the place of what it is compared with.

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow};
+use graven::error::Error;
+use graven::output::{Staging, replace};
 
+use super::build::sibling;
 use super::{Failure, Outcome, Status, print};
 
 /// Threads of the second build: not as many as the first had.
@@ -21,28 +24,19 @@ pub(super) fn other_number_of(threads: usize) -> usize {
 /// Other are: the output folder, umask, home, user name, locale and time zone, folder for temporary files, and the time itself
 /// by the moments between; and the number of threads, which the words say. `SOURCE_DATE_EPOCH` is the first build's.
 pub(super) fn build_again(words: &[OsString], source_date_epoch: Option<i64>, out: &Path) -> Outcome {
-    let parent = match out.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let scratch = tempfile::Builder::new()
-        .prefix(".graven-again-")
-        .tempdir_in(parent)
-        .with_context(|| format!("making a folder in {}", parent.display()))
-        .map_err(Status::Environment.because())?;
-    let at = |name: &str| scratch.path().join(name);
+    // Where the first was built: it stays the output until both are compared, and the next build clears what is left of this one.
+    let scratch = Staging::open(out).map_err(Error::from)?;
+    scratch.share_lock().map_err(Error::from)?;
+    let place = std::path::absolute(scratch.folder()).map_err(Status::Environment.because())?;
+    let at = |name: &str| place.join(name);
     fs::create_dir(at("tmp")).map_err(Status::Environment.because())?;
     let again = at("another place").join("out");
 
     let program = std::env::current_exe().map_err(Status::Environment.because())?;
     let mut command = Command::new("sh");
     command.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(program).arg("build").args(words);
-    command.arg("--out").arg(&again);
-    command
-        .env("HOME", scratch.path())
-        .env("TMPDIR", at("tmp"))
-        .env("USER", "another")
-        .env("LOGNAME", "another");
+    command.arg("--out").arg(&again).arg("--with-parent");
+    command.env("HOME", &place).env("TMPDIR", at("tmp")).env("USER", "another").env("LOGNAME", "another");
     command.env("TZ", "Pacific/Kiritimati").env("LANG", "tr_TR.UTF-8").env("LC_ALL", "tr_TR.UTF-8");
     match source_date_epoch {
         Some(seconds) => command.env("SOURCE_DATE_EPOCH", seconds.to_string()),
@@ -66,12 +60,13 @@ pub(super) fn build_again(words: &[OsString], source_date_epoch: Option<i64>, ou
         return Ok(Status::Good);
     }
     // What differs is worth a look.
-    let kept = scratch.keep();
+    let kept = sibling(out, ".again");
+    replace(&kept, &again).map_err(Error::from)?;
     eprintln!("graven: built twice, and not the same:");
     for line in differences {
         eprintln!("graven:   {line}");
     }
-    eprintln!("graven: the second one is kept in {}", kept.join("another place/out").display());
+    eprintln!("graven: the second one is kept in {}", kept.display());
     Ok(Status::Bad)
 }
 

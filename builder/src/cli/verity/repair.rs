@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use graven::output::folder_of;
 use graven_verity::fec::Repaired;
 use graven_verity::io::Overlay;
 use graven_verity::setup::{Layout, ParityPlace};
@@ -88,9 +89,8 @@ fn copy_of(device: &Device, output: &Path) -> Result<NamedTempFile, Failure> {
     if output.symlink_metadata().is_ok() {
         return Err(WRONG.because()(anyhow!("{} exists: nothing is overwritten", output.display())));
     }
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let copy = || {
-        let copy = tempfile::Builder::new().prefix(".graven-").tempfile_in(folder)?;
+        let copy = tempfile::Builder::new().prefix(".graven-").tempfile_in(folder_of(output))?;
         copy.as_file().set_len(device.bytes)?;
         let bar = Bar::of(device.bytes, "copying");
         stream::run(&device.file, device.bytes, &mut [&mut CopyTo::sparse(copy.as_file(), HOLE)], &bar)?;
