@@ -10,7 +10,8 @@ use graven_sources::{Limits, Sha256};
 
 use super::Supplies;
 use super::fetch::side_by_side;
-use super::lock::{Change, Locked, Reading};
+use super::lock::Locked;
+use super::resolve::{Change, Reading};
 use crate::error::{Error, Result};
 
 /// An image whose every blob is in the store.

@@ -1,14 +1,16 @@
 //! Supply: what a recipe asks of repositories and registries is resolved, written down in the lock, and fetched into the store.
 //!
-//! [`lock::obtain`] comes before the plan, [`fetch::provide`] hands it the files. Everything that depends on the machine —
+//! [`resolve::obtain`] comes before the plan, [`fetch::provide`] hands it the files. Everything that depends on the machine —
 //! its mirror, its keyring, its clock, its network — is in [`Supplies`], which the command line fills.
 
+mod asked;
 pub mod fetch;
 pub mod images;
 mod local;
 pub mod lock;
 mod mirror;
 mod repositories;
+pub mod resolve;
 
 use std::path::{Path, PathBuf};
 
