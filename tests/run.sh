@@ -37,13 +37,15 @@ deny() {
   fi
 }
 
+# The program is built in one go with its tests, which ask for it one after the other.
 run_tests() {
+  cargo build --workspace --locked --bins --tests "$@" || return 1
   if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run --workspace --locked --no-fail-fast --status-level slow --final-status-level fail "$@" || return 1
-    cargo test --workspace --locked --quiet --doc
+    cargo nextest run --workspace --locked --tests --no-fail-fast --status-level slow --final-status-level fail "$@" || return 1
   else
-    cargo test --workspace --locked --no-fail-fast "$@"
+    cargo test --workspace --locked --tests --no-fail-fast "$@" || return 1
   fi
+  cargo test --workspace --locked --quiet --doc
 }
 
 # What has instructions of its own there, emulated.
@@ -55,7 +57,8 @@ on_arm64() {
 
 step format cargo fmt --all --check
 step lints cargo clippy --workspace --all-targets --locked "${features[@]}" -- -D warnings
-step documentation env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+# With the examples, dependencies have the features that they had for the lints, and are not checked once more.
+step documentation env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet --lib --bins --examples
 step dependencies deny
 step tests run_tests "${features[@]}"
 if [ -n "$long" ]; then

@@ -24,18 +24,17 @@ pub enum Kernel {
     Deny,
 }
 
-/// `recipes/minimal` as a FIT over one of these kernels, built once for all tests of a process: its output folder.
+/// `recipes/minimal` as a FIT over one of these kernels, built once for all tests of a run: its output folder.
 pub fn minimal(kernel: Kernel) -> &'static Path {
     static IMAGES: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
     IMAGES[kernel as usize].get_or_init(|| {
-        let out = image::scratch().join(format!("minimal-fit-{kernel:?}"));
-        match kernel {
-            Kernel::Base => build(&out, &[]),
+        image::shared(&format!("minimal-fit-{kernel:?}"), |out| match kernel {
+            Kernel::Base => build(out, &[]),
             Kernel::Deny => {
                 let folder = inputs::arm64_kernels().join("deny");
                 let file = |key: &str, name: &str| format!("kernel.{key}={:?}", folder.join(name));
                 build(
-                    &out,
+                    out,
                     &[
                         file("vmlinuz", "Image"),
                         file("config", "config"),
@@ -45,8 +44,7 @@ pub fn minimal(kernel: Kernel) -> &'static Path {
                     ],
                 );
             }
-        }
-        out
+        })
     })
 }
 

@@ -1,6 +1,7 @@
 //! Images for tests, made by the program that users run.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -12,19 +13,29 @@ use graven_boot::x509::Certificate;
 use crate::emulated::Emulated;
 use crate::inputs;
 
-/// The `graven` program of this very source, built on first use in the profile of the tests.
+/// The `graven` program of this very source in the profile of the tests, built by whichever of them is the first to want it.
 pub fn graven() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| program(if cfg!(debug_assertions) { "dev" } else { "release" }))
+    PROGRAM.get_or_init(|| {
+        let named = shared("program", |place| {
+            let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+            // Beside an example, however small, its dependencies have the features that they have for tests, and are not
+            // compiled once more.
+            let program = program(&["--profile", profile, "--example", "stage0-codes"]);
+            std::fs::write(place, program.as_os_str().as_encoded_bytes())
+                .expect("the target folder takes files");
+        });
+        std::fs::read_to_string(named).expect("its path is text").into()
+    })
 }
 
 /// The same as it is shipped, for what depends on that: memory and time.
 pub fn graven_as_shipped() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| program("release"))
+    PROGRAM.get_or_init(|| program(&["--release"]))
 }
 
-fn program(profile: &str) -> PathBuf {
+fn program(words: &[&str]) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     // What a test is told of its own crate: ring's build script would take it for a change, and ring and all that stands on
     // it be built again.
@@ -34,8 +45,8 @@ fn program(profile: &str) -> PathBuf {
         }
     }
     let output = cargo
-        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "graven", "--profile", profile])
-        .args(["--message-format", "json"])
+        .args(["build", "--quiet", "--locked", "--workspace", "--bin", "graven", "--message-format", "json"])
+        .args(words)
         .current_dir(inputs::project())
         .output()
         .expect("cargo can be started");
@@ -63,9 +74,12 @@ pub fn folder() -> tempfile::TempDir {
 pub fn scratch() -> &'static Path {
     static SCRATCH: OnceLock<PathBuf> = OnceLock::new();
     SCRATCH.get_or_init(|| {
-        let all = graven().with_file_name("graven-tests");
+        let test = std::env::current_exe().expect("it runs");
+        // Beside `deps`, where cargo puts tests.
+        let all = test.ancestors().nth(2).expect("it lies in the target folder").join("graven-tests");
         for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
-            if !Path::new("/proc").join(entry.file_name()).exists() {
+            let name = entry.file_name().into_string().unwrap_or_default();
+            if !Path::new("/proc").join(name.split('-').next().unwrap_or_default()).exists() {
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }
@@ -75,7 +89,28 @@ pub fn scratch() -> &'static Path {
     })
 }
 
-/// Release keys, one set for all tests of a process.
+/// What tests share and none changes: made by whoever is the first to want it, at the path that it is given. It is there for all
+/// tests of a nextest run, which has a process for each; elsewhere for those of a process.
+pub fn shared(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let folder = match std::env::var("NEXTEST_RUN_ID") {
+        Ok(run) => scratch().with_file_name(format!("{}-{run}", std::os::unix::process::parent_id())),
+        Err(_) => scratch().to_owned(),
+    };
+    std::fs::create_dir_all(&folder).expect("the target folder takes folders");
+    let (place, made) = (folder.join(name), folder.join(format!("{name}.made")));
+    let lock = File::create(folder.join(format!("{name}.lock"))).expect("the target folder takes files");
+    lock.lock().expect("a file can be locked");
+    if !made.exists() {
+        // What one left that did not come to its end.
+        let _ = std::fs::remove_dir_all(&place);
+        let _ = std::fs::remove_file(&place);
+        make(&place);
+        File::create(made).expect("the target folder takes files");
+    }
+    place
+}
+
+/// Release keys, one set for all tests of a run.
 pub fn keys() -> &'static Path {
     static KEYS: OnceLock<PathBuf> = OnceLock::new();
     KEYS.get_or_init(|| new_keys("Tests"))
@@ -88,10 +123,10 @@ pub fn strangers_keys() -> &'static Path {
 }
 
 fn new_keys(name: &str) -> PathBuf {
-    let keys = scratch().join(format!("keys-{name}"));
-    let output = run([Path::new("keys"), Path::new("new"), &keys, Path::new("--name"), Path::new(name)]);
-    assert!(output.status.success(), "graven keys new: {}", String::from_utf8_lossy(&output.stderr));
-    keys
+    shared(&format!("keys-{name}"), |keys| {
+        let output = run([Path::new("keys"), Path::new("new"), keys, Path::new("--name"), Path::new(name)]);
+        assert!(output.status.success(), "graven keys new: {}", String::from_utf8_lossy(&output.stderr));
+    })
 }
 
 /// Builds `recipe` for `qemu-x86_64` with [`keys`] into `out`; panics with the program's words where it fails.
@@ -111,7 +146,7 @@ pub fn try_build(recipe: &Path, out: &Path, keys: &Path, more: &[&str]) -> Outpu
     command.output().expect("graven can be started")
 }
 
-/// `recipes/minimal` for `qemu-x86_64`, built once for all tests of a process: its output folder.
+/// `recipes/minimal` for `qemu-x86_64`, built once for all tests of a run: its output folder.
 pub fn minimal() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     IMAGE.get_or_init(|| build_minimal(Emulated::X86_64))
@@ -124,9 +159,9 @@ pub fn minimal_arm64() -> &'static Path {
 }
 
 fn build_minimal(on: Emulated) -> PathBuf {
-    let out = scratch().join(format!("minimal-{}", on.target()));
-    build(&inputs::project().join("recipes/minimal"), &out, &["--target", on.target()]);
-    out
+    shared(&format!("minimal-{}", on.target()), |out| {
+        build(&inputs::project().join("recipes/minimal"), out, &["--target", on.target()]);
+    })
 }
 
 /// A machine for x86-64 with the disk of this output folder and [`keys`]' db certificate enrolled as PK, KEK and db.

@@ -19,11 +19,7 @@ fn recipe() -> PathBuf {
 
 fn carved() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let out = image::scratch().join("debian-systemd");
-        image::build(&recipe(), &out, &[]);
-        out
-    })
+    IMAGE.get_or_init(|| image::shared("debian-systemd", |out| image::build(&recipe(), out, &[])))
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Image {
         let disk = out.join("disk.img");
         let seen = oracle::content("sfdisk", ["--json".as_ref(), disk.as_os_str()]);
         let seen: Value = serde_json::from_str(&seen).unwrap();
-        let folder = out.with_extension("partitions");
+        let folder = image::scratch().join(out.file_name().unwrap()).with_extension("partitions");
         fs::create_dir_all(&folder).unwrap();
         let mut partitions = Vec::new();
         for (number, entry) in seen["partitiontable"]["partitions"].as_array().unwrap().iter().enumerate() {
@@ -93,11 +93,10 @@ fn copy(disk: &Path, start: u64, bytes: u64, to: &Path) {
 fn images() -> [&'static Image; 2] {
     static IMAGES: OnceLock<[Image; 2]> = OnceLock::new();
     let images = IMAGES.get_or_init(|| {
-        let slots = image::scratch().join("slots");
         let recipe = graven_tests::inputs::project().join("recipes/minimal");
         let sets = ["disk.slots=2", "disk.root-size=48M", "verity.fec-roots=2"];
         let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
-        image::build(&recipe, &slots, &sets);
+        let slots = image::shared("slots", |slots| image::build(&recipe, slots, &sets));
         [Image::of(image::minimal()), Image::of(&slots)]
     });
     images.each_ref()

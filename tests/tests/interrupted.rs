@@ -1,9 +1,11 @@
 //! The output appears whole or not at all, whatever stops the build.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,8 @@ use graven_tests::{image, inputs};
 
 /// Builds that are stopped.
 const ROUNDS: u32 = if cfg!(feature = "full") { 20 } else { 4 };
+/// Comparisons that are stopped, of each verb.
+const COMPARISONS: usize = if cfg!(feature = "full") { 12 } else { 2 };
 /// What a build is called while it is none yet.
 const STAGING: &str = ".out.building";
 /// Two versions, so that an older output can be told from a newer one.
@@ -50,30 +54,51 @@ fn entries(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Starts a build and stops it with `signal`: some time after its start, or after it has begun to write the disk.
-fn stop(out: &Path, version: &str, signal: &str, writing: bool, after: Duration) {
+/// Who gets a signal.
+#[derive(Debug, Clone, Copy)]
+enum Whom {
+    /// The program alone.
+    Program,
+    /// Those that it has started, too, as Ctrl-C does.
+    Group,
+}
+
+/// Starts graven in a folder, in a process group of its own.
+fn start(folder: &Path, words: &[&OsStr]) -> Child {
     // A test that runs in the background has Ctrl-C ignored, and would hand that on.
-    let mut child = Command::new("env")
+    Command::new("env")
         .args(["--default-signal=INT".as_ref(), image::graven().as_os_str()])
-        .arg("build")
-        .arg(inputs::project().join("recipes/minimal"))
-        .args(["--target", "qemu-x86_64", "--set", version, "--keys"])
-        .arg(image::keys())
-        .arg("--out")
-        .arg(out)
+        .args(words)
+        .current_dir(folder)
+        .process_group(0)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("graven can be started");
-    let disk = out.with_file_name(STAGING).join("disk.img");
-    while writing && !disk.exists() && child.try_wait().expect("a child").is_none() {
+        .expect("graven can be started")
+}
+
+/// The words of a build in the folder that holds `out`.
+fn build_words<'a>(recipe: &'a Path, version: &'a str) -> Vec<&'a OsStr> {
+    let words = ["--target", "qemu-x86_64", "--out", "out", "--set", version, "--keys"];
+    let words = words.into_iter().map(OsStr::new).chain([image::keys().as_os_str()]);
+    [OsStr::new("build"), recipe.as_os_str()].into_iter().chain(words).collect()
+}
+
+/// Waits until something is there, or the program has ended.
+fn wait_for(child: &mut Child, path: &Path) {
+    while !path.exists() && child.try_wait().expect("a child").is_none() {
         sleep(Duration::from_millis(1));
     }
-    sleep(after);
+}
+
+fn signal(child: &Child, signal: &str, whom: Whom) {
     // A child that has not been waited for keeps its number, also when it has ended.
-    let killed = Command::new("kill").args([signal, &child.id().to_string()]).status();
-    assert!(killed.is_ok_and(|status| status.success()), "kill {signal}");
-    child.wait().expect("a child");
+    let number = match whom {
+        Whom::Program => child.id().to_string(),
+        Whom::Group => format!("-{}", child.id()),
+    };
+    let killed = Command::new("kill").args([signal, "--", &number]).status();
+    assert!(killed.is_ok_and(|status| status.success()), "kill {signal} {number}");
 }
 
 #[test]
@@ -95,13 +120,14 @@ fn a_build_that_is_stopped_leaves_the_older_output_or_none_and_the_next_one_succ
     assert_ne!(complete[0], complete[1], "versions differ");
 
     let (mut moments, mut before, mut left) = (Moments::new(), 0, 0);
+    let recipe = inputs::project().join("recipes/minimal");
     let parent = scratch.path().join("outputs");
     let out = parent.join("out");
     fs::create_dir(&parent).expect("a folder");
     for round in 0..ROUNDS {
         let version = round as usize % 2;
         let (new, old) = (&complete[version], &complete[1 - version]);
-        let signal = if round % 4 == 3 { "-INT" } else { "-KILL" };
+        let kind = if round % 4 == 3 { "-INT" } else { "-KILL" };
         let writing = round % 2 == 1;
         // Where nothing lies as yet, and over an older output.
         if round % 4 < 2 && out.exists() {
@@ -109,10 +135,16 @@ fn a_build_that_is_stopped_leaves_the_older_output_or_none_and_the_next_one_succ
         }
         let had_older = out.exists();
         let after = moments.below(if writing { whole / 3 } else { whole });
-        stop(&out, VERSIONS[version], signal, writing, after);
+        let mut child = start(&parent, &build_words(&recipe, VERSIONS[version]));
+        if writing {
+            wait_for(&mut child, &parent.join(STAGING).join("disk.img"));
+        }
+        sleep(after);
+        signal(&child, kind, Whom::Program);
+        child.wait().expect("a child");
 
         let state = format!(
-            "round {round}: {signal} {after:?} after {}",
+            "round {round}: {kind} {after:?} after {}",
             if writing { "the disk's start" } else { "the start" }
         );
         let names = entries(&parent);
@@ -140,6 +172,106 @@ fn a_build_that_is_stopped_leaves_the_older_output_or_none_and_the_next_one_succ
     }
     println!("{ROUNDS} builds stopped, {before} of them before their end, {left} with a staging folder left");
     assert!(before * 2 >= ROUNDS, "most builds were stopped before their end: {before} of {ROUNDS}");
+}
+
+/// Where a verb that compares is at work, beside `out`; and what is there once its second image is begun, and once it is finished.
+struct Comparison<'a> {
+    words: Vec<&'a OsStr>,
+    /// The next run, which clears what is left.
+    next: Vec<&'a OsStr>,
+    staging: &'a str,
+    begun: &'a str,
+    finished: &'a str,
+}
+
+impl<'a> Comparison<'a> {
+    fn check(recipe: &'a Path) -> Self {
+        let next = build_words(recipe, VERSIONS[0]);
+        let words = next.iter().copied().chain(["--check".as_ref()]).collect();
+        let (begun, finished) = ("another place/.out.building/disk.img", "another place/out");
+        Self { words, next, staging: STAGING, begun, finished }
+    }
+
+    fn rebuild(recipe: &'a Path) -> Self {
+        let words: Vec<&OsStr> =
+            vec!["rebuild".as_ref(), "out".as_ref(), "--recipe".as_ref(), recipe.as_ref()];
+        let (begun, finished) = (".out.building/disk.img", "out");
+        Self { next: words.clone(), words, staging: ".out.rebuilt.building", begun, finished }
+    }
+}
+
+/// Waits until no process holds a folder any more.
+fn wait_until_free(folder: &Path) {
+    if folder.exists() {
+        let free = Command::new("flock").args(["--wait", "60"]).arg(folder).arg("true").status();
+        assert!(free.is_ok_and(|status| status.success()), "{}: still held", folder.display());
+    }
+}
+
+#[test]
+fn what_a_stopped_comparison_leaves_is_cleared_by_the_next() {
+    let recipe = inputs::project().join("recipes/minimal");
+    let mut moments = Moments::new();
+    let scratch = image::folder();
+    let parent = scratch.path();
+    build(&parent.join("out"), VERSIONS[0]);
+    let original = image::outputs(&parent.join("out"));
+    for comparison in [Comparison::check(&recipe), Comparison::rebuild(&recipe)] {
+        let staging = parent.join(comparison.staging);
+        let mut left = 0;
+        for round in 0..COMPARISONS {
+            let (kind, whom) =
+                [("-INT", Whom::Group), ("-TERM", Whom::Program), ("-KILL", Whom::Group)][round % 3];
+            let mut child = start(parent, &comparison.words);
+            match round % 4 {
+                0 => wait_for(&mut child, &staging.join(comparison.begun)),
+                1 => sleep(moments.below(Duration::from_secs(2))),
+                2 => wait_for(&mut child, &staging.join(comparison.finished)),
+                _ => wait_for(&mut child, &staging),
+            }
+            signal(&child, kind, whom);
+            child.wait().expect("a child");
+            wait_until_free(&staging);
+
+            let state = format!("round {round}: {:?} {kind} {whom:?}", comparison.words[0]);
+            let names = entries(parent);
+            assert!(
+                names.iter().all(|name| name == "out" || name == comparison.staging),
+                "{state}: {names:?}"
+            );
+            assert!(image::outputs(&parent.join("out")) == original, "{state}: the output is whole");
+            left += usize::from(staging.exists());
+            let next = start(parent, &comparison.next).wait().expect("a child");
+            assert!(next.success(), "{state}: the next one ends with {next}");
+            assert_eq!(entries(parent), ["out"], "{state}: nothing is left");
+        }
+        assert!(left > 0, "{:?}: some left what was to be cleared", comparison.words[0]);
+    }
+}
+
+#[test]
+fn nobody_clears_what_a_comparison_holds_and_its_second_build_ends_with_the_first() {
+    let (scratch, recipe) = (image::folder(), inputs::project().join("recipes/minimal"));
+    let parent = scratch.path();
+    let comparison = Comparison::check(&recipe);
+    let staging = parent.join(STAGING);
+    let refused = |when: &str| {
+        let next = start(parent, &comparison.next).wait().expect("a child");
+        assert_eq!(next.code(), Some(3), "{when}: the output is being written");
+        assert!(staging.join(comparison.begun).exists(), "{when}: nothing was cleared");
+    };
+    let mut child = start(parent, &comparison.words);
+    wait_for(&mut child, &staging.join(comparison.begun));
+    signal(&child, "-STOP", Whom::Group);
+    refused("both stand still");
+    signal(&child, "-KILL", Whom::Program);
+    refused("the second stands still, the first is gone");
+    signal(&child, "-CONT", Whom::Group);
+    child.wait().expect("a child");
+    wait_until_free(&staging);
+    assert!(!staging.join(comparison.finished).exists(), "nobody waits for the second build: it has ended");
+    let next = start(parent, &comparison.next).wait().expect("a child");
+    assert!(next.success() && entries(parent) == ["out"], "the next build clears: {:?}", entries(parent));
 }
 
 /// Builds onto a disk of this many KiB; what then lies on it, too.

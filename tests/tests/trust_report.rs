@@ -16,12 +16,11 @@ const HOSTILE: [&str; 4] = [
     "\u{202e}hs.txt.sh",
 ];
 
-/// `recipes/minimal` with those files, built once.
+/// `recipes/minimal` with those files.
 fn hostile() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        let folder = image::scratch().join("hostile");
-        fs::create_dir_all(&folder).expect("the folder takes folders");
+    let make = |folder: &Path| {
+        fs::create_dir_all(folder).expect("the folder takes folders");
         let inherited = inputs::project().join("recipes/minimal/recipe.toml");
         let mut recipe = format!("inherit = [{inherited:?}]\n[files]\n");
         for name in HOSTILE {
@@ -29,9 +28,9 @@ fn hostile() -> &'static Path {
             recipe += &format!("{path} = {{ text = \"#!/bin/sh\\n\", mode = 0o755 }}\n");
         }
         fs::write(folder.join("recipe.toml"), recipe).expect("the folder takes files");
-        image::build(&folder, &folder.join("out"), &[]);
-        folder.join("out")
-    })
+        image::build(folder, &folder.join("out"), &[]);
+    };
+    IMAGE.get_or_init(|| image::shared("hostile", make).join("out"))
 }
 
 fn report(image: &Path, words: &[&str]) -> String {

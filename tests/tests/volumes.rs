@@ -19,14 +19,11 @@ use graven_verify::manifest::{Manifest, Role};
 /// What the programs on the volumes say.
 const RUN: &str = "-c say it runs";
 
-/// `recipes/minimal` with an application on an EROFS, and with the same as data alone on a squashfs; built once.
+/// `recipes/minimal` with an application on an EROFS, and with the same as data alone on a squashfs.
 fn out() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     IMAGE.get_or_init(|| {
-        let folder = image::scratch().join("volumes");
-        let out = folder.join("out");
-        build(&folder, &out, &[]);
-        out
+        image::shared("volumes", |folder| build(folder, &folder.join("out"), &[])).join("out")
     })
 }
 

@@ -16,9 +16,7 @@ const MIB: u64 = 1 << 20;
 pub(crate) fn built(on: Emulated) -> &'static Path {
     static IMAGES: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
     IMAGES[on as usize].get_or_init(|| {
-        let out = image::scratch().join(format!("state-{}", on.target()));
-        build(&out, &["--target", on.target()]);
-        out
+        image::shared(&format!("state-{}", on.target()), |out| build(out, &["--target", on.target()]))
     })
 }
 
