@@ -59,3 +59,8 @@ fn proofs() {
 fn policies() {
     replay("policy", targets::policy);
 }
+
+#[test]
+fn images() {
+    replay("oci", targets::oci);
+}

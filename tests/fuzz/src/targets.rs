@@ -1,5 +1,6 @@
 //! What is fuzzed: each function takes any bytes and panics where a promise is broken.
 
+mod oci;
 mod policy;
 
 use std::io;
@@ -14,6 +15,7 @@ use graven_verity::progress::Silent;
 use graven_verity::proof::{MerkleTree, Proof};
 use graven_verity::setup;
 
+pub use oci::oci;
 pub use policy::policy;
 
 /// A superblock that is read can be written, and says the same again.
