@@ -93,8 +93,10 @@ impl Guest {
         ));
         self.expect(&format!("MARK{number}-BEGIN"), COMMAND);
         let text = self.expect(&format!("MARK{number}-END "), COMMAND);
-        let status = self.expect("\r", COMMAND);
-        let status = status.trim().parse().unwrap_or_else(|_| panic!("`{line}`: no exit status: {status}"));
+        let said = self.expect("\r", COMMAND);
+        // The kernel may have said something before the line was at its end.
+        let digits = said.trim_start().split(|char: char| !char.is_ascii_digit()).next().unwrap_or_default();
+        let status = digits.parse().unwrap_or_else(|_| panic!("`{line}`: no exit status: {said}"));
         let text: Vec<&str> = text.lines().filter(|line| !is_kernel_line(line)).collect();
         Done { status, text: text.join("\n").trim().to_owned() }
     }
