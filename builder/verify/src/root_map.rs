@@ -1,6 +1,6 @@
 //! Which file a byte of the root belongs to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,17 +14,18 @@ use crate::layout::window;
 use crate::links::{explain, shown};
 use crate::prove::Disk;
 
-/// The places of all files' contents, by offset.
+/// Whose contents lie in some blocks.
 pub(crate) enum RootMap {
-    /// Start, length, path; and whether that is all of them: what is compressed has no place of its own.
-    Files(Vec<(u64, u64, String)>, bool),
-    /// Why there is none.
+    /// Each block by its offset, with its first file and how many more there are; and whether that is all of them: what is
+    /// compressed has no place of its own.
+    Blocks(BTreeMap<u64, Option<(String, usize)>>, bool),
+    /// Why that cannot be told.
     Unreadable(String),
 }
 
 impl RootMap {
-    /// Reads the file system of an image, bad blocks and all.
-    pub(crate) fn read(disk: &Disk, partition: &Partition) -> Self {
+    /// Reads the file system of an image, bad blocks and all, for the sake of the blocks at `offsets`, of `size` bytes each.
+    pub(crate) fn read(disk: &Disk, partition: &Partition, offsets: &[u64], size: u64) -> Self {
         let probe = Arc::new(Probe {
             image: window(disk, partition),
             armed: AtomicBool::new(false),
@@ -35,42 +36,39 @@ impl RootMap {
             Err(error) => return Self::Unreadable(explain(&error)),
         };
         probe.armed.store(true, Ordering::Relaxed);
-        let (mut files, mut all) = (Vec::new(), true);
+        let mut blocks: BTreeMap<u64, Option<(String, usize)>> =
+            offsets.iter().map(|offset| (*offset, None)).collect();
+        let (mut all, mut seen) = (true, BTreeSet::new());
         for entry in tree.walk() {
-            if let Kind::File(content) = &entry.inode.kind {
-                let path = shown(&String::from_utf8_lossy(&entry.path));
-                match probe.places(content) {
-                    Some(places) => {
-                        files.extend(places.into_iter().map(|(start, len)| (start, len, path.clone())));
+            if let Kind::File(content) = &entry.inode.kind
+                && seen.insert(entry.id)
+            {
+                let path = || shown(&String::from_utf8_lossy(&entry.path));
+                let met = probe.meet(content, &blocks, size);
+                all &= met.is_some();
+                for offset in met.unwrap_or_default() {
+                    match blocks.get_mut(&offset) {
+                        Some(Some((_, others))) => *others = others.saturating_add(1),
+                        Some(none) => *none = Some((path(), 0)),
+                        None => {}
                     }
-                    None => all = false,
                 }
             }
         }
-        files.sort();
-        Self::Files(files, all)
+        Self::Blocks(blocks, all)
     }
 
-    /// Whose contents lie in the `len` bytes from `offset` on, in words.
-    pub(crate) fn whose(&self, offset: u64, len: u64) -> String {
-        let (files, all) = match self {
-            Self::Files(files, all) => (files, *all),
+    /// Whose contents lie in the block at `offset`, in words.
+    pub(crate) fn whose(&self, offset: u64) -> String {
+        let (blocks, all) = match self {
+            Self::Blocks(blocks, all) => (blocks, *all),
             Self::Unreadable(why) => return format!("whose it is cannot be told ({why})"),
         };
-        let end = offset.saturating_add(len);
-        let mut paths: Vec<&str> = files
-            .iter()
-            .filter(|(start, len, _)| *start < end && start.saturating_add(*len) > offset)
-            .map(|(_, _, path)| path.as_str())
-            .collect();
-        // A block may be in a file several times, and in several files.
-        let mut seen = BTreeSet::new();
-        paths.retain(|path| seen.insert(*path));
-        match paths.as_slice() {
-            [] if all => "metadata of the file system".to_owned(),
-            [] => "compressed contents, or metadata of the file system".to_owned(),
-            [one] => format!("in {one}"),
-            [first, rest @ ..] => format!("in {first} and {} other files", rest.len()),
+        match blocks.get(&offset) {
+            Some(Some((path, 0))) => format!("in {path}"),
+            Some(Some((path, others))) => format!("in {path} and {others} other files"),
+            _ if all => "metadata of the file system".to_owned(),
+            _ => "compressed contents, or metadata of the file system".to_owned(),
         }
     }
 }
@@ -84,24 +82,31 @@ struct Probe {
 }
 
 impl Probe {
-    /// Where the contents lie, in runs, holes left out; `None` where they are compressed.
-    fn places(&self, content: &Content) -> Option<Vec<(u64, u64)>> {
-        const BLOCK: u64 = 4096;
-        let mut runs: Vec<(u64, u64)> = Vec::new();
+    /// Which of the blocks the contents lie in; `None` where they are compressed.
+    fn meet(
+        &self,
+        content: &Content,
+        blocks: &BTreeMap<u64, Option<(String, usize)>>,
+        size: u64,
+    ) -> Option<BTreeSet<u64>> {
+        /// Contents in one such piece lie side by side in the image.
+        const PIECE: u64 = 4096;
+        let mut met = BTreeSet::new();
         let mut done = 0u64;
         while done < content.len {
-            let step = content.len.saturating_sub(done).min(BLOCK);
+            let len = content.len.saturating_sub(done).min(PIECE);
             self.asked.store(u64::MAX, Ordering::Relaxed);
             content.read_exact_at(&mut [0], done).ok()?;
             let start = self.asked.load(Ordering::Relaxed);
-            match runs.last_mut() {
-                _ if start == u64::MAX => {}
-                Some((first, len)) if first.saturating_add(*len) == start => *len = len.saturating_add(step),
-                _ => runs.push((start, step)),
+            // Holes lie nowhere.
+            if start != u64::MAX {
+                let first = start.saturating_sub(size.saturating_sub(1));
+                let reach = blocks.range(first..start.saturating_add(len));
+                met.extend(reach.map(|(offset, _)| *offset));
             }
-            done = done.saturating_add(step);
+            done = done.saturating_add(len);
         }
-        Some(runs)
+        Some(met)
     }
 }
 

@@ -99,11 +99,18 @@ pub(crate) fn tree_and_data(
     let blocks = params.data_blocks();
     let unproved = found.unproved_data_blocks();
     if found.bad_data_blocks() > 0 {
-        let map = RootMap::read(disk, device.data);
+        let size = u64::from(params.data_block_size());
+        let offsets: Vec<u64> = finding(|one| matches!(one, Finding::DataBlock { .. }))
+            .filter_map(|one| match one {
+                Finding::DataBlock { offset, .. } => Some(*offset),
+                Finding::HashBlock { .. } => None,
+            })
+            .collect();
+        let map = RootMap::read(disk, device.data, &offsets, size);
         let first: Vec<String> = finding(|one| matches!(one, Finding::DataBlock { .. }))
             .map(|one| match one {
                 Finding::DataBlock { offset, .. } => {
-                    let whose = map.whose(*offset, u64::from(params.data_block_size()));
+                    let whose = map.whose(*offset);
                     let on_disk = device.data.start.saturating_add(*offset);
                     format!("{one}, byte {on_disk} of the disk: {whose}")
                 }
