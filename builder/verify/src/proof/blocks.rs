@@ -1,11 +1,15 @@
 //! A file system of which only some blocks are there; and one that notes which are read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use graven_verity::io::ReadAt;
+use graven_verity::dm::Params;
+use graven_verity::hash::Digest;
+use graven_verity::io::{ReadAt, read_through};
+use graven_verity::proof::leaf_digests;
 
 /// Some blocks of a file system.
 #[derive(Debug)]
@@ -87,6 +91,64 @@ impl<T: ReadAt> ReadAt for Recorder<T> {
     fn size(&self) -> io::Result<u64> {
         self.whole.size()
     }
+}
+
+/// Where a file has which block: the first of the same, by the digest that the tree's leaf has of it. The last one is filled up
+/// with zeros.
+pub(super) struct FileBlocks<'f> {
+    file: &'f dyn ReadAt,
+    block_size: u64,
+    offsets: HashMap<Digest, u64>,
+}
+
+impl<'f> FileBlocks<'f> {
+    /// Reads the whole file.
+    pub(super) fn read(params: &Params, file: &'f dyn ReadAt) -> io::Result<Self> {
+        let block_size = u64::from(params.data_block_size());
+        let (mut offsets, mut at) = (HashMap::new(), 0u64);
+        read_through(file, |piece| {
+            for digest in leaf_digests(params, &filled_up(piece, block_size)?) {
+                offsets.entry(digest).or_insert(at);
+                at = at.saturating_add(block_size);
+            }
+            Ok(())
+        })?;
+        Ok(Self { file, block_size, offsets })
+    }
+
+    pub(super) fn holds(&self, digest: &Digest) -> bool {
+        self.offsets.contains_key(digest)
+    }
+
+    /// The block with that digest.
+    pub(super) fn get(&self, digest: &Digest) -> Option<io::Result<Vec<u8>>> {
+        let at = *self.offsets.get(digest)?;
+        let read = || {
+            let there = self.file.size()?.saturating_sub(at).min(self.block_size);
+            let mut bytes = vec![0; usize::try_from(there).map_err(io::Error::other)?];
+            self.file.read_exact_at(&mut bytes, at)?;
+            filled_up(&bytes, self.block_size).map(Cow::into_owned)
+        };
+        Some(read())
+    }
+
+    /// The first byte of the first block that is none of those with these digests.
+    pub(super) fn first_other(&self, digests: &HashSet<Digest>) -> Option<u64> {
+        let others = self.offsets.iter().filter(|(digest, _)| !digests.contains(*digest));
+        others.map(|(_, at)| *at).min()
+    }
+}
+
+/// Bytes and zeros, whole blocks together.
+fn filled_up(bytes: &[u8], block_size: u64) -> io::Result<Cow<'_, [u8]>> {
+    let len = (bytes.len() as u64).next_multiple_of(block_size);
+    let len = usize::try_from(len).map_err(io::Error::other)?;
+    if len == bytes.len() {
+        return Ok(bytes.into());
+    }
+    let mut whole = bytes.to_vec();
+    whole.resize(len, 0);
+    Ok(whole.into())
 }
 
 /// Positions in order as runs.

@@ -1,5 +1,6 @@
 //! Checking a proof: from a certificate or a root hash to a statement about a file.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use graven_verity::io::ReadAt;
 use graven_verity::proof::{ProofError, Shape, leaf_digests};
 use sha2::{Digest as _, Sha256};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, FileBlocks};
 use super::format::{ImageProof, Subject};
 use crate::trust::{Role, Trust};
 
@@ -221,28 +222,20 @@ fn root(proof: &ImageProof, trusted: Trusted<'_>) -> Result<Option<Certificate>,
 /// The proof's blocks, and the file's in place of those left out, once they are known to be the root hash's.
 fn proved_blocks(proof: &ImageProof, file: Option<&dyn ReadAt>) -> Result<Blocks, CheckError> {
     let params = &proof.params;
-    let size = u64::from(params.data_block_size());
     let mut blocks = Blocks::new(params.data_block_size(), params.data_bytes());
     let mut runs = Vec::new();
     for (first, bytes) in &proof.blocks {
         runs.push((*first, leaf_digests(params, bytes)));
         blocks.add(*first, bytes);
     }
-    let mut at = 0u64;
-    for (first, digests) in &proof.left_out {
-        if let Some(file) = file {
-            let len = size.saturating_mul(digests.len() as u64);
-            let bytes = padded(file, at, len).map_err(CheckError::File)?;
-            let found = leaf_digests(params, &bytes);
-            if let Some(bad) = found.iter().zip(digests).position(|(found, expected)| found != expected) {
-                let start = at.saturating_add(size.saturating_mul(bad as u64));
-                let end = start.saturating_add(size).saturating_sub(1);
-                return Err(CheckError::OtherFile(format!("it differs in bytes {start} to {end}")));
-            }
-            blocks.add(*first, &bytes);
-            at = at.saturating_add(len);
+    let left_out = proof.left_out.iter();
+    runs.extend(left_out.clone().map(|(first, digests)| (*first, digests.clone())));
+    if let Some(file) = file.filter(|_| !proof.left_out.is_empty()) {
+        let theirs = FileBlocks::read(params, file).map_err(CheckError::File)?;
+        for (block, digest) in left_out.flat_map(|(first, digests)| (*first..).zip(digests)) {
+            let bytes = theirs.get(digest).ok_or_else(|| other_file(proof, &theirs, block))?;
+            blocks.add(block, &bytes.map_err(CheckError::File)?);
         }
-        runs.push((*first, digests.clone()));
     }
     runs.sort_unstable_by_key(|(first, _)| *first);
     let mut positions = Vec::new();
@@ -263,14 +256,13 @@ fn proved_blocks(proof: &ImageProof, file: Option<&dyn ReadAt>) -> Result<Blocks
     Ok(blocks)
 }
 
-/// Bytes of a file, zeros after its end.
-fn padded(file: &dyn ReadAt, start: u64, len: u64) -> io::Result<Vec<u8>> {
-    let there = file.size()?.saturating_sub(start).min(len);
-    let out_of_memory = |_| io::Error::from(io::ErrorKind::OutOfMemory);
-    let mut bytes = vec![0; usize::try_from(there).map_err(out_of_memory)?];
-    file.read_exact_at(&mut bytes, start)?;
-    bytes.resize(usize::try_from(len).map_err(out_of_memory)?, 0);
-    Ok(bytes)
+/// The file has nothing with the digest of `block`.
+fn other_file(proof: &ImageProof, theirs: &FileBlocks<'_>, block: u64) -> CheckError {
+    let wanted: HashSet<Digest> = proof.left_out.iter().flat_map(|(_, digests)| digests).copied().collect();
+    CheckError::OtherFile(match theirs.first_other(&wanted) {
+        Some(at) => format!("it differs in the block from byte {at} on"),
+        None => format!("nothing of it lies in block {block} of the root file system"),
+    })
 }
 
 /// Reads contents from the proved blocks; holds them against the file where there is one.

@@ -34,7 +34,7 @@ pub struct ImageProof {
     pub(super) signature: Option<Vec<u8>>,
     /// Runs of whole blocks, by the first one's position.
     pub(super) blocks: Vec<(u64, Vec<u8>)>,
-    /// Runs of blocks that are not carried, but for their digests: in order, the file's contents from its start on.
+    /// Runs of blocks that are not carried, but for their digests: blocks of the file, the last of which is filled up with zeros.
     pub(super) left_out: Vec<(u64, Vec<Digest>)>,
     pub(super) inclusion: Proof,
 }

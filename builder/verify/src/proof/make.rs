@@ -6,10 +6,11 @@ use std::sync::Arc;
 use graven_image::any::{LookupError, ReadError, Reader};
 use graven_image::tree::{self, Kind, TreePath};
 use graven_verity::dm::{Params, RootHash, RootHashError, Superblock, SuperblockError};
+use graven_verity::hash::Digest;
 use graven_verity::io::{ReadAt, Window};
 use graven_verity::proof::{leaf_digests, prove};
 
-use super::blocks::{Recorder, runs};
+use super::blocks::{FileBlocks, Recorder, runs};
 use super::check::{CheckError, Trusted, check};
 use super::format::{ImageProof, Subject};
 use crate::contents::{Contents, ContentsError};
@@ -49,9 +50,12 @@ pub enum MakeError {
         block_size: u32,
     },
     /// Too much to carry.
-    #[error("{bytes} bytes are more than a proof carries ({MOST_BYTES}); a compact one leaves them out")]
+    #[error(
+        "{bytes} bytes are more than a proof carries ({MOST_BYTES}); a compact one leaves out what lies in the image as it is in \
+         the file"
+    )]
     TooLarge {
-        /// Bytes of the contents.
+        /// Bytes to carry.
         bytes: u64,
     },
     /// The image cannot be read.
@@ -84,6 +88,11 @@ pub fn make(contents: &Contents, subject: Subject, compact: bool) -> Result<Imag
     let recorder = Arc::new(Recorder::new(whole, params.data_block_size()));
     let reader = Reader::open(recorder.clone())?;
     let size = u64::from(params.data_block_size());
+    let leaf = |block: u64| -> io::Result<Digest> {
+        let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
+        recorder.read_exact_at(&mut bytes, block.saturating_mul(size))?;
+        leaf_digests(&params, &bytes).pop().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    };
     let mut left_out = Vec::new();
     let mut carried = match &subject {
         Subject::Path(path) => {
@@ -93,19 +102,19 @@ pub fn make(contents: &Contents, subject: Subject, compact: bool) -> Result<Imag
                 if content.len > MOST_BYTES && !compact {
                     return Err(MakeError::TooLarge { bytes: content.len });
                 }
-                read_all(content, size)?;
-                let mut at = 0u64;
+                let source = content.window();
+                let theirs = FileBlocks::read(&params, &source)?;
                 for block in recorder.take() {
-                    if compact
-                        && !carried.contains(&block)
-                        && is_of_file(&recorder, block, content, at, size)?
-                    {
+                    if compact && !carried.contains(&block) && theirs.holds(&leaf(block)?) {
                         left_out.push(block);
-                        at = at.saturating_add(size);
                     } else {
                         carried.insert(block);
                     }
                 }
+            }
+            let bytes = size.saturating_mul(carried.len() as u64);
+            if bytes > MOST_BYTES {
+                return Err(MakeError::TooLarge { bytes });
             }
             carried
         }
@@ -115,7 +124,7 @@ pub fn make(contents: &Contents, subject: Subject, compact: bool) -> Result<Imag
             carried
         }
     };
-    // What comparing with the file has read once more.
+    // What was read once more, to be compared with the file.
     recorder.take();
     carried.retain(|block| *block < params.data_blocks());
 
@@ -142,34 +151,6 @@ pub fn make(contents: &Contents, subject: Subject, compact: bool) -> Result<Imag
     };
     check(&proof, Trusted::RootHash(&root_hash), None)?;
     Ok(proof)
-}
-
-/// Reads a file to its end, so that its blocks are noted.
-fn read_all(content: &tree::Content, block_size: u64) -> io::Result<()> {
-    let mut buf = vec![0; usize::try_from(block_size).map_err(io::Error::other)?];
-    let mut at = 0u64;
-    while at < content.len {
-        let wanted = usize::try_from(content.len.saturating_sub(at)).unwrap_or(buf.len()).min(buf.len());
-        content.read_exact_at(buf.get_mut(..wanted).unwrap_or_default(), at)?;
-        at = at.saturating_add(wanted as u64);
-    }
-    Ok(())
-}
-
-/// Whether a block holds the file's bytes from `at` on and, past its end, zeros: what a checker makes of the file alone.
-fn is_of_file(
-    image: &dyn ReadAt,
-    block: u64,
-    content: &tree::Content,
-    at: u64,
-    size: u64,
-) -> io::Result<bool> {
-    let len = usize::try_from(size).map_err(io::Error::other)?;
-    let (mut ours, mut theirs) = (vec![0; len], vec![0; len]);
-    image.read_exact_at(&mut ours, block.saturating_mul(size))?;
-    let there = usize::try_from(content.len.saturating_sub(at)).unwrap_or(len).min(len);
-    content.read_exact_at(theirs.get_mut(..there).unwrap_or_default(), at)?;
-    Ok(there > 0 && ours == theirs)
 }
 
 /// The blocks of bytes of the root.
