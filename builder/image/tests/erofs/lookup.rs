@@ -100,6 +100,9 @@ fn symbolic_links_are_followed_inside_the_image_and_circles_end() {
     link(bin, "circle", "circle");
     link(bin, "dangling", "nowhere");
     link(bin, "through", "tool/x");
+    // A file has no `..`, nor anything behind a slash.
+    link(bin, "back", "tool/../tool");
+    link(bin, "slash", "tool/");
     let (image, _) = written(&b.tree);
     let reader = Reader::open(image.reopen().unwrap()).unwrap();
     let lookup = |path: &str| reader.lookup(&TreePath::parse(path.as_bytes()).unwrap());
@@ -108,7 +111,7 @@ fn symbolic_links_are_followed_inside_the_image_and_circles_end() {
     }
     assert!(matches!(lookup("/bin/circle"), Err(LookupError::TooManySymlinks(_))));
     assert!(matches!(lookup("/bin/dangling"), Err(LookupError::NotFound { .. })));
-    for path in ["/bin/through", "/bin/tool/x"] {
+    for path in ["/bin/through", "/bin/tool/x", "/bin/back", "/bin/slash"] {
         assert!(matches!(lookup(path), Err(LookupError::NotADirectory { .. })), "{path}");
     }
     assert_eq!(lookup("/").unwrap().path.to_string(), "/");

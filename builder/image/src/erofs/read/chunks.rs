@@ -21,21 +21,29 @@ const WIDE_ENTRY: u64 = 8;
 /// Longest chunk: 2^30 blocks would be beyond any image.
 const MOST_BITS: u32 = 30;
 
-/// A checked list of chunks.
+/// Where a list of chunks lies, inside the image, and of what kind it is.
 #[derive(Debug, Clone)]
-pub(super) struct Chunks {
+pub(super) struct ChunkList {
     /// log2 of a chunk's length.
     bits: u32,
-    /// First block of each, or [`CHUNK_HOLE`].
-    first_blocks: Arc<[u32]>,
+    /// Bytes of an entry.
+    entry: u64,
     size: u64,
-    /// Where the list lies.
-    pub(super) list: Range<u64>,
+    pub(super) place: Range<u64>,
+}
+
+/// A list of chunks that was read, each of which lies inside the image.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    bits: u32,
+    /// First block of each, or [`CHUNK_HOLE`].
+    first_blocks: Vec<u32>,
+    size: u64,
 }
 
 impl Chunks {
     /// The contents in pieces: each one's length, and where it lies; `None` for zeros.
-    fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Option<u64>)> {
+    pub(super) fn pieces(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Option<u64>)> {
         let mut at = range.start;
         let end = range.end.min(self.size);
         std::iter::from_fn(move || {
@@ -50,29 +58,15 @@ impl Chunks {
         })
     }
 
-    /// The same, with pieces that follow each other in the image in one.
-    pub(super) fn runs(&self, range: Range<u64>) -> Vec<(u64, Option<u64>)> {
-        let mut runs: Vec<(u64, Option<u64>)> = Vec::new();
-        for (len, place) in self.pieces(range) {
-            match runs.last_mut() {
-                Some((before, start)) if place == start.map(|start| start.saturating_add(*before)) => {
-                    *before = before.saturating_add(len);
-                }
-                _ => runs.push((len, place)),
-            }
-        }
-        runs
-    }
-
     /// All of them.
-    pub(super) fn all(&self) -> Vec<(u64, Option<u64>)> {
-        self.runs(0..self.size)
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, Option<u64>)> {
+        self.pieces(0..self.size)
     }
 }
 
 impl<R: ReadAt + 'static> Reader<R> {
-    /// The list of chunks of an inode, whose every chunk lies inside the image.
-    pub(super) fn chunks(&self, inode: &RawInode) -> Result<Chunks, Refusal> {
+    /// Where the list of chunks of an inode lies; what is in it is not looked at.
+    pub(super) fn chunk_list(&self, inode: &RawInode) -> Result<ChunkList, Refusal> {
         let damaged = |what| Err(Problem::Chunks(what).into());
         let format = inode.device;
         if format & !(CHUNK_BITS | CHUNK_WIDE) != 0 {
@@ -90,17 +84,23 @@ impl<R: ReadAt + 'static> Reader<R> {
         let entry = if format & CHUNK_WIDE != 0 { WIDE_ENTRY } else { CHUNK_ENTRY };
         let start = inode.xattrs.saturating_add(inode.xattr_bytes).next_multiple_of(entry);
         let len = count.saturating_mul(entry);
-        if !self.holds(start, len) {
-            return Err(Problem::Outside("list of chunks").into());
+        match self.holds(start, len) {
+            true => Ok(ChunkList { bits, entry, size: inode.size, place: start..start.saturating_add(len) }),
+            false => Err(Problem::Outside("list of chunks").into()),
         }
-        let mut bytes = vec![0; usize::try_from(len).map_err(|_| Problem::Outside("list of chunks"))?];
-        self.read(start, &mut bytes)?;
-        let words = <[U32]>::ref_from_bytes(&bytes).map_err(|_| Problem::Outside("list of chunks"))?;
+    }
+
+    /// Reads a list of chunks.
+    pub(super) fn chunks(&self, list: &ChunkList) -> Result<Chunks, Refusal> {
+        let outside = || Problem::Outside("list of chunks");
+        let len = list.place.end.saturating_sub(list.place.start);
+        let mut bytes = vec![0; usize::try_from(len).map_err(|_| outside())?];
+        self.read(list.place.start, &mut bytes)?;
+        let words = <[U32]>::ref_from_bytes(&bytes).map_err(|_| outside())?;
         // The first word of a wide entry is of images on several devices.
-        let (skipped, step) = if entry == WIDE_ENTRY { (1, 2) } else { (0, 1) };
+        let (skipped, step) = if list.entry == WIDE_ENTRY { (1, 2) } else { (0, 1) };
         let first_blocks = words.iter().skip(skipped).step_by(step).map(|block| block.get()).collect();
-        let list = start..start.saturating_add(len);
-        let chunks = Chunks { bits, first_blocks, size: inode.size, list };
+        let chunks = Chunks { bits: list.bits, first_blocks, size: list.size };
         for (len, place) in chunks.all() {
             if place.is_some_and(|place| !self.holds(place, len.next_multiple_of(BLOCK))) {
                 return Err(Problem::Outside("contents").into());
@@ -110,9 +110,9 @@ impl<R: ReadAt + 'static> Reader<R> {
     }
 
     /// The contents of a file that is a list of chunks.
-    pub(super) fn chunked(&self, chunks: &Chunks) -> Content {
-        let contents = Contents { image: self.image.clone(), chunks: chunks.clone() };
-        Content { source: Arc::new(contents), offset: 0, len: chunks.size }
+    pub(super) fn chunked(&self, list: &ChunkList) -> Result<Content, Refusal> {
+        let contents = Contents { image: self.image.clone(), chunks: self.chunks(list)? };
+        Ok(Content { source: Arc::new(contents), offset: 0, len: list.size })
     }
 }
 
@@ -127,7 +127,13 @@ impl<R: ReadAt> ReadAt for Contents<R> {
         let end = offset.checked_add(buf.len() as u64).filter(|end| *end <= self.chunks.size);
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut rest = buf;
-        for (len, place) in self.chunks.runs(offset..end) {
+        let mut pieces = self.chunks.pieces(offset..end).peekable();
+        while let Some((mut len, place)) = pieces.next() {
+            // Pieces that follow each other in the image are read as one.
+            let follows = |next: Option<u64>, len: u64| next == place.map(|place| place.saturating_add(len));
+            while let Some((more, _)) = pieces.next_if(|(_, next)| follows(*next, len)) {
+                len = len.saturating_add(more);
+            }
             let len = usize::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
             let now = rest.split_off_mut(..len).ok_or(io::ErrorKind::InvalidInput)?;
             match place {

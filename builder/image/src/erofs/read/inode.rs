@@ -9,7 +9,7 @@ use super::super::format::{
     LAYOUT_FLAT_PLAIN,
 };
 use super::super::plan::MAX_SYMLINK;
-use super::chunks::Chunks;
+use super::chunks::ChunkList;
 use super::compressed::{Form, Layout};
 use super::{Problem, ReadError, Reader};
 
@@ -59,7 +59,7 @@ pub(super) struct RawInode {
 #[derive(Debug, Clone)]
 pub(super) enum Indexed {
     Compressed(Layout),
-    Chunked(Chunks),
+    Chunked(ChunkList),
 }
 
 impl RawInode {
@@ -68,7 +68,7 @@ impl RawInode {
         let end = match &self.indexed {
             None => 0,
             Some(Indexed::Compressed(layout)) => layout.end(),
-            Some(Indexed::Chunked(chunks)) => chunks.list.end,
+            Some(Indexed::Chunked(list)) => list.place.end,
         };
         end.saturating_sub(self.xattrs.saturating_add(self.xattr_bytes))
     }
@@ -137,6 +137,10 @@ impl<R: ReadAt + 'static> Reader<R> {
             // As kernels from 6.15 on read it; before, the field was reserved and 0.
             None => inode.mtime = inode.mtime.saturating_add(compact.mtime.get().into()),
             Some(extended) => {
+                // Kernels from 6.15 on take it for the upper part of the block number.
+                if extended.reserved.get() != 0 {
+                    return Err(Problem::Outside("first block").into());
+                }
                 inode.uid = extended.uid.get();
                 inode.gid = extended.gid.get();
                 inode.mtime = extended.mtime.get().cast_signed();
@@ -150,7 +154,7 @@ impl<R: ReadAt + 'static> Reader<R> {
         inode.indexed = match layout {
             LAYOUT_COMPRESSED_FULL => Some(Indexed::Compressed(self.map_header(&inode, Form::Full)?)),
             LAYOUT_COMPRESSED_COMPACT => Some(Indexed::Compressed(self.map_header(&inode, Form::Compact)?)),
-            LAYOUT_CHUNK_BASED => Some(Indexed::Chunked(self.chunks(&inode)?)),
+            LAYOUT_CHUNK_BASED => Some(Indexed::Chunked(self.chunk_list(&inode)?)),
             _ => None,
         };
         Ok(inode)

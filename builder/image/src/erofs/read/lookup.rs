@@ -78,6 +78,10 @@ impl<R: ReadAt + 'static> Reader<R> {
         let mut ahead: Vec<Box<[u8]>> = path.components().rev().map(Into::into).collect();
         let mut symlinks = 0u32;
         while let Some(name) = ahead.pop() {
+            let here = trail.last().map_or(&root, |step| &step.raw);
+            if here.file_type != FileType::Directory {
+                return Err(LookupError::NotADirectory { path: path.clone(), found: shown(&trail, None) });
+            }
             match &*name {
                 b"" | b"." => continue,
                 b".." => {
@@ -85,10 +89,6 @@ impl<R: ReadAt + 'static> Reader<R> {
                     continue;
                 }
                 _ => {}
-            }
-            let here = trail.last().map_or(&root, |step| &step.raw);
-            if here.file_type != FileType::Directory {
-                return Err(LookupError::NotADirectory { path: path.clone(), found: shown(&trail, None) });
             }
             let at = |refusal| located(refusal, shown(&trail, Some(&name)), here.nid);
             let Some((nid, file_type)) = self.find(here, &name, &trail)? else {

@@ -82,6 +82,8 @@ pub enum Owner {
     Superblock,
     /// An inode's own, or its contents, by its number.
     Inode(u64),
+    /// Contents of files, of an image in which they may have blocks in common.
+    Files,
 }
 
 impl fmt::Display for Owner {
@@ -89,6 +91,7 @@ impl fmt::Display for Owner {
         match self {
             Self::Superblock => f.write_str("the superblock"),
             Self::Inode(nid) => write!(f, "inode {nid}"),
+            Self::Files => f.write_str("the contents of a file"),
         }
     }
 }

@@ -31,17 +31,17 @@ pub(super) fn tree<R: ReadAt + 'static>(reader: &Reader<R>) -> Result<Tree, Read
             start: SUPERBLOCK_OFFSET,
             len: size_of::<Superblock>() as u64,
             owner: Owner::Superblock,
-            is_file_data: false,
         }],
+        file_blocks: reader.facts.chunked.then(|| BlockSet::of(reader.facts.bytes)),
         directory_bytes: 0,
         contents_bytes: 0,
         index_bytes: 0,
         shared,
     };
-    walk.claim(&raw);
+    walk.claim(&raw).map_err(at_root)?;
     walk.everything(raw)?;
     walk.check_links()?;
-    check_overlaps(walk.extents, reader.facts.chunked)?;
+    check_overlaps(walk.extents, walk.file_blocks.as_ref())?;
     Ok(walk.tree)
 }
 
@@ -52,6 +52,8 @@ struct Walk<'r, R> {
     /// How many names each inode says it has; directories left out.
     names: Vec<(InodeId, u64, u32)>,
     extents: Vec<Extent>,
+    /// Blocks that files have, where several may have the same; else they are among the extents.
+    file_blocks: Option<BlockSet>,
     /// Length of all directories so far.
     directory_bytes: u64,
     /// Length of all files so far.
@@ -67,13 +69,40 @@ struct Extent {
     start: u64,
     len: u64,
     owner: Owner,
-    /// Blocks of a file, which other files may have too.
-    is_file_data: bool,
 }
 
-impl Extent {
-    fn end(&self) -> u64 {
-        self.start.saturating_add(self.len)
+/// Some blocks of an image, a bit each.
+struct BlockSet {
+    words: Vec<u64>,
+}
+
+impl BlockSet {
+    /// None of an image of so many bytes.
+    fn of(bytes: u64) -> Self {
+        let words = bytes.div_ceil(BLOCK).div_ceil(u64::BITS.into());
+        Self { words: vec![0; usize::try_from(words).unwrap_or_default()] }
+    }
+
+    /// Numbers of the blocks that some bytes lie in.
+    fn met(start: u64, len: u64) -> std::ops::Range<u64> {
+        start.checked_div(BLOCK).unwrap_or_default()..start.saturating_add(len).div_ceil(BLOCK)
+    }
+
+    fn insert(&mut self, start: u64, len: u64) {
+        for block in Self::met(start, len) {
+            if let Some(word) = self.words.get_mut(usize::try_from(block >> 6).unwrap_or(usize::MAX)) {
+                *word |= 1u64.wrapping_shl(block as u32);
+            }
+        }
+    }
+
+    /// The first block that is among these and has some of the bytes.
+    fn first(&self, start: u64, len: u64) -> Option<u64> {
+        let is_in = |block: &u64| {
+            let word = self.words.get(usize::try_from(*block >> 6).unwrap_or(usize::MAX));
+            word.is_some_and(|word| word & 1u64.wrapping_shl(*block as u32) != 0)
+        };
+        Self::met(start, len).find(is_in)
     }
 }
 
@@ -201,7 +230,7 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
         let inode = self.reader.whole(&raw, &mut self.shared)?;
         let id = self.tree.insert_child(above, entry.name, inode).map_err(|_| Problem::Name)?;
         self.seen.insert(entry.nid, id);
-        self.claim(&raw);
+        self.claim(&raw)?;
         if raw.file_type == FileType::Directory {
             return Ok(Some((entry.name.into(), raw, id)));
         }
@@ -210,19 +239,25 @@ impl<R: ReadAt + 'static> Walk<'_, R> {
     }
 
     /// Notes which bytes belong to an inode. Of compressed contents only the index does: their clusters may be shared.
-    fn claim(&mut self, raw: &RawInode) {
+    fn claim(&mut self, raw: &RawInode) -> Result<(), Refusal> {
         let owner = Owner::Inode(raw.nid);
         let Place { blocks, blocks_len, tail, tail_len } = raw.place;
         let end = tail.saturating_add(tail_len).saturating_add(raw.index_bytes());
-        let len = end.saturating_sub(raw.offset);
-        self.extents.push(Extent { start: raw.offset, len, owner, is_file_data: false });
-        let is_file_data = raw.file_type == FileType::Regular;
-        let chunks = match &raw.indexed {
-            Some(Indexed::Chunked(chunks)) => chunks.all(),
-            _ => vec![(blocks_len, (blocks_len > 0).then_some(blocks))],
-        };
-        let placed = chunks.into_iter().filter_map(|(len, start)| Some((start?, len)));
-        self.extents.extend(placed.map(|(start, len)| Extent { start, len, owner, is_file_data }));
+        self.extents.push(Extent { start: raw.offset, len: end.saturating_sub(raw.offset), owner });
+        let shared = self.file_blocks.as_mut().filter(|_| raw.file_type == FileType::Regular);
+        match (shared, &raw.indexed) {
+            (Some(shared), Some(Indexed::Chunked(list))) => {
+                for (len, start) in self.reader.chunks(list)?.all() {
+                    start.into_iter().for_each(|start| shared.insert(start, len));
+                }
+            }
+            (Some(shared), _) => shared.insert(blocks, blocks_len),
+            (None, _) if blocks_len > 0 => {
+                self.extents.push(Extent { start: blocks, len: blocks_len, owner });
+            }
+            (None, _) => {}
+        }
+        Ok(())
     }
 
     fn check_links(&self) -> Result<(), ReadError> {
@@ -246,7 +281,7 @@ impl<R: ReadAt + 'static> Reader<R> {
             FileType::Directory => Kind::directory(),
             FileType::Regular => Kind::File(match &raw.indexed {
                 Some(Indexed::Compressed(layout)) => self.compressed(raw, layout)?,
-                Some(Indexed::Chunked(chunks)) => self.chunked(chunks),
+                Some(Indexed::Chunked(list)) => self.chunked(list)?,
                 None => content(&self.image, raw.place),
             }),
             FileType::Symlink => Kind::Symlink(self.target(raw)?),
@@ -273,22 +308,21 @@ impl<R: ReadAt + 'static> Reader<R> {
     }
 }
 
-/// Nothing shares its bytes with anything, but for files with files in an image of chunks.
-fn check_overlaps(mut extents: Vec<Extent>, chunked: bool) -> Result<(), ReadError> {
+/// Nothing shares its bytes with anything, but for files with files where they may.
+fn check_overlaps(mut extents: Vec<Extent>, file_blocks: Option<&BlockSet>) -> Result<(), ReadError> {
     extents.sort_unstable_by_key(|extent| (extent.start, extent.len));
-    // The extent that reaches furthest so far: of the blocks of files, and of everything else.
-    let (mut files, mut others): (Option<&Extent>, Option<&Extent>) = (None, None);
-    for extent in &extents {
-        let may_share = chunked && extent.is_file_data;
-        for before in [others, files.filter(|_| !may_share)].into_iter().flatten() {
-            if before.end() > extent.start {
-                let (first, offset, second) = (before.owner, extent.start, extent.owner);
-                return Err(ReadError::Overlap { offset, first, second });
-            }
+    for pair in extents.windows(2) {
+        if let [first, second] = pair
+            && first.start.saturating_add(first.len) > second.start
+        {
+            let (first, offset, second) = (first.owner, second.start, second.owner);
+            return Err(ReadError::Overlap { offset, first, second });
         }
-        let furthest = if extent.is_file_data { &mut files } else { &mut others };
-        if furthest.is_none_or(|before| before.end() < extent.end()) {
-            *furthest = Some(extent);
+    }
+    for Extent { start, len, owner } in extents {
+        if let Some(block) = file_blocks.and_then(|blocks| blocks.first(start, len)) {
+            let offset = block.saturating_mul(BLOCK).max(start);
+            return Err(ReadError::Overlap { offset, first: Owner::Files, second: owner });
         }
     }
     Ok(())
