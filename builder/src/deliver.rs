@@ -35,6 +35,7 @@ use crate::identity;
 use crate::link::BootArtefact;
 use crate::output::Staging;
 use crate::packed;
+use crate::places;
 use crate::plan::{Firmware, Plan};
 use crate::policy;
 use crate::root::RootImage;
@@ -443,6 +444,9 @@ fn write_file_list(rootfs: &Rootfs, sealed: &SealedRoot, staging: &Staging) -> R
             value["nid"] = json!(place.nid);
             if place.block > 0 {
                 value["block"] = json!(place.block);
+            }
+            if let Some(shares) = place.shares {
+                value["shares"] = json!(places::word(shares));
             }
         }
         if let Some(record) = digests.get(&entry.id) {

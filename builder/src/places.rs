@@ -1,6 +1,6 @@
 //! Where an image has what, in its list of files: written for the next one, read from the one before.
 
-use graven_image::erofs::{Place, Places};
+use graven_image::erofs::{Place, Places, Shares};
 use graven_recipe::LocalPath;
 use serde::Deserialize;
 
@@ -19,6 +19,16 @@ struct Entry {
     nid: Option<u64>,
     #[serde(default)]
     block: u32,
+    shares: Option<String>,
+    sha256: Option<String>,
+}
+
+/// How `shares` is told.
+const WORDS: [(Shares, &str); 2] = [(Shares::Some, "some"), (Shares::All, "all")];
+
+/// The word for it.
+pub(crate) fn word(shares: Shares) -> Option<&'static str> {
+    WORDS.iter().find(|(known, _)| *known == shares).map(|(_, word)| *word)
 }
 
 /// JSON is text and paths are bytes.
@@ -44,12 +54,15 @@ pub(crate) fn read(list: &LocalPath) -> Result<Places> {
     let entries: Vec<Entry> = serde_json::from_slice(&text)
         .map_err(|error| wrong(format!("no list of files (the files.json of a build): {error}")))?;
     let mut places = Places::default();
-    for Entry { path, nid, block } in entries {
+    for Entry { path, nid, block, shares, sha256 } in entries {
         let path = match path {
             Path::Text(text) => text.into_bytes(),
             Path::Bytes { base64 } => STANDARD.decode(base64).map_err(|error| wrong(error.to_string()))?,
         };
-        places.extend(nid.map(|nid| (path.into(), Place { nid, block })));
+        let shares =
+            shares.and_then(|word| WORDS.iter().find(|(_, known)| *known == word)).map(|(shares, _)| *shares);
+        let sha256 = sha256.and_then(|digits| digits.parse().ok());
+        places.extend(nid.map(|nid| (path.into(), Place { nid, block, shares, sha256 })));
     }
     match places.is_empty() {
         true => Err(wrong("it tells no places: only a root of uncompressed EROFS has them".to_owned())),

@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::format::{BLOCK, SLOT};
+use graven_verity::hash::Digest;
+
 use super::plan::{Extent, Image, Node, Part, PlanError};
+use super::share::Shared;
 use super::slots::Slots;
 
 /// Slots of a block.
@@ -19,8 +22,21 @@ const MOST_FREE: u64 = 8;
 pub struct Place {
     /// Number of its inode.
     pub nid: u64,
-    /// First block of its contents; 0 where it has none.
+    /// First block of its contents, of a list of chunks the first of its own; 0 where there is none.
     pub block: u32,
+    /// Whether blocks are another's.
+    pub shares: Option<Shares>,
+    /// SHA-256 of a file's contents, where it is known.
+    pub sha256: Option<Digest>,
+}
+
+/// Which blocks of a file are another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shares {
+    /// Some may be, or nobody's since they are zeros: it is a list of chunks.
+    Some,
+    /// All of them are.
+    All,
 }
 
 /// Where an earlier image had what, by path from the leading `/` on.
@@ -31,8 +47,22 @@ impl Image<'_> {
     pub fn places(&self) -> impl Iterator<Item = (Box<[u8]>, Place)> {
         self.first_names().into_iter().map(|(path, number)| {
             let node = &self.nodes[number as usize];
-            (path, Place { nid: node.nid, block: node.data_block })
+            let shares = self.shared(number).map(|shared| match shared {
+                Shared::Run(_) => Shares::All,
+                Shared::Chunks { .. } => Shares::Some,
+            });
+            let sha256 = self.record(number).map(|record| record.sha256);
+            (path, Place { nid: node.nid, block: self.first_block(number), shares, sha256 })
         })
+    }
+
+    /// Those of an earlier image, by node.
+    pub(super) fn known(&self, old: &Places) -> BTreeMap<u32, Place> {
+        if old.is_empty() {
+            return BTreeMap::new();
+        }
+        let names = self.first_names().into_iter();
+        names.filter_map(|(path, number)| Some((number, *old.get(&path)?))).collect()
     }
 
     /// Each inode's first name, in the order of the tree's walk.
@@ -46,27 +76,29 @@ impl Image<'_> {
         names.collect()
     }
 
-    /// Gives everything its place, that of `old` where it can stay there. Whether that was worth it: else nothing is placed.
-    pub(super) fn place_as(&mut self, old: &Places) -> Result<bool, PlanError> {
-        let names = self.first_names();
-        let known = names.iter().filter_map(|(path, number)| Some((*number, *old.get(path)?)));
-        let known: BTreeMap<u32, Place> = known.collect();
+    /// Gives everything its place, that of `known` where it can stay there. Whether that was worth it: else nothing is placed.
+    pub(super) fn place_as(&mut self, known: &BTreeMap<u32, Place>) -> Result<bool, PlanError> {
         let mut room = Room::default();
         room.take(0, PER_BLOCK);
-        let mut wanted: Vec<Region> = known
-            .iter()
-            .flat_map(|(number, place)| Region::of(&self.nodes[*number as usize], *number, *place))
-            .collect();
-        wanted.sort_unstable_by_key(|region| (region.start, region.node));
         let mut placed = HashMap::new();
-        for (at, region) in wanted.iter().enumerate() {
-            // What has grown into its neighbour goes elsewhere; the neighbour stays.
-            let next = wanted.get(at + 1).map_or(u64::MAX, |next| next.start);
-            if region.start + region.len <= next
-                && region.is_possible()
-                && room.take(region.start, region.len)
-            {
-                placed.insert((region.node, region.part), region.start);
+        // Where two want the same blocks, the one whose contents they still are has them.
+        let (same, others): (Vec<_>, Vec<_>) =
+            known.iter().partition(|(number, place)| self.is_unchanged(**number, place));
+        for places in [same, others] {
+            let regions = places.into_iter();
+            let regions = regions
+                .flat_map(|(number, place)| Region::of(&self.nodes[*number as usize], *number, *place));
+            let mut wanted: Vec<Region> = regions.collect();
+            wanted.sort_unstable_by_key(|region| (region.start, region.node));
+            for (at, region) in wanted.iter().enumerate() {
+                // What has grown into its neighbour goes elsewhere; the neighbour stays.
+                let next = wanted.get(at + 1).map_or(u64::MAX, |next| next.start);
+                if region.start + region.len <= next
+                    && region.is_possible()
+                    && room.take(region.start, region.len)
+                {
+                    placed.insert((region.node, region.part), region.start);
+                }
             }
         }
         let mut ends = Ends::default();

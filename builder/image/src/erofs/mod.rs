@@ -37,7 +37,7 @@ mod slots;
 mod write;
 mod xattr;
 
-pub use keep::{Place, Places};
+pub use keep::{Place, Places, Shares};
 pub use plan::{Image, Options, PlanError};
 pub use read::{ReadError, Reader};
 pub use render::SourceError;

@@ -21,6 +21,7 @@ use super::share::{Contents, Sharing, list_bytes};
 use super::slots::Slots;
 use super::xattr::{self, XattrProblem};
 use crate::tree::{DeviceNumber, Inode, InodeId, Kind, Tree};
+use crate::unpack::most_contents;
 
 /// Bytes of inline tails after which a group is closed.
 const GROUP_TAILS: u64 = 8 << 20;
@@ -97,6 +98,16 @@ pub enum PlanError {
         path: String,
         /// Its length.
         len: u64,
+    },
+    /// Holes take no room, but whoever reads them has to make their zeros: readers have a limit.
+    #[error(
+        "all files together have {bytes} bytes, more than the {most} that are read from an image this long"
+    )]
+    Contents {
+        /// Theirs.
+        bytes: u64,
+        /// What readers of ours take.
+        most: u64,
     },
     /// Block numbers are 32 bits.
     #[error("`{0}` does not fit any more: an image has at most 4294967295 blocks of 4096 bytes (16 TiB)")]
@@ -232,13 +243,14 @@ impl<'t> Image<'t> {
         for number in 0..image.nodes.len() {
             image.shape(number)?;
         }
+        let known = image.known(old);
         if let Some(contents) = contents {
-            image.share(contents);
+            image.share(contents, &known);
         }
-        if old.is_empty() || !image.place_as(old)? {
+        if known.is_empty() || !image.place_as(&known)? {
             image.place()?;
         }
-        Ok(image)
+        image.hold_contents()
     }
 
     /// Length in bytes, a multiple of 4,096.
@@ -405,6 +417,14 @@ impl<'t> Image<'t> {
         node.inline = tail > 0 && node.head_bytes() + tail <= BLOCK;
         node.blocks = if node.inline { size / BLOCK } else { size.div_ceil(BLOCK) };
         Ok(())
+    }
+
+    /// That our own reader takes what its files hold.
+    fn hold_contents(self) -> Result<Self, PlanError> {
+        let files = self.nodes.iter().filter(|node| matches!(self.inode(node).kind, Kind::File(_)));
+        let bytes = files.fold(0u64, |sum, node| sum.saturating_add(node.size));
+        let most = most_contents(self.len());
+        if bytes > most { Err(PlanError::Contents { bytes, most }) } else { Ok(self) }
     }
 
     fn place(&mut self) -> Result<(), PlanError> {

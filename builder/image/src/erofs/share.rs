@@ -1,14 +1,15 @@
 //! Blocks that files have in common lie in the image once, blocks of zeros not at all.
 //!
-//! A file whose contents another one has is flat, and its blocks are the other's. One that shares some of its blocks, or has
-//! blocks of zeros, is a list of chunks of one block each where that saves more than the list takes; its own blocks lie one
-//! behind the other. All others are as they are in any image of ours.
+//! A file whose contents a flat one has is flat, too, and its blocks are the other's. One that shares some of its blocks, or
+//! has blocks of zeros, is a list of chunks of one block each where that saves more than the list takes; its own blocks lie
+//! one behind the other. All others are as they are in any image of ours.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::ops::Range;
 
 use super::format::{BLOCK, CHUNK_ENTRY, CHUNK_HOLE};
+use super::keep::{Place, Shares};
 use super::plan::Image;
 use super::write::FileRecord;
 use crate::files;
@@ -22,7 +23,8 @@ const ZEROS: BlockDigest = [
     0x58, 0x05, 0xff, 0x7c, 0xb4, 0x7c, 0x7a, 0x85, 0xda, 0xbd, 0x8b, 0x48, 0x89, 0x2c, 0xa7,
 ];
 
-/// What the files of a tree hold, block by block: 32 bytes of memory for each 4,096 of theirs.
+/// What the files of a tree hold, block by block: 32 bytes of memory for each 4,096 of theirs, and a few times that while an
+/// image is planned.
 #[derive(Debug)]
 pub struct Contents {
     pub(super) records: Vec<FileRecord>,
@@ -89,13 +91,25 @@ pub(crate) struct Sharing {
 }
 
 impl Image<'_> {
-    /// Finds what files have in common, and leaves it to the first that has it in the order of the layout.
-    pub(super) fn share(&mut self, contents: Contents) {
+    /// Finds what files have in common, and leaves it to the first that has it: files that are what they were in an earlier
+    /// image before all others, those whose blocks were their own there first, and then in the order of the layout.
+    pub(super) fn share(&mut self, contents: Contents, earlier: &BTreeMap<u32, Place>) {
+        let mut numbers: Vec<u32> = (0..self.nodes.len() as u32).collect();
+        numbers.sort_by_key(|number| {
+            let record = contents.of(self.nodes[*number as usize].id).map(|(record, _)| record);
+            let place = earlier.get(number).filter(|place| is_of(place, record));
+            place.map_or(3, |place| match place.shares {
+                None => 0,
+                Some(Shares::Some) => 1,
+                Some(Shares::All) => 2,
+            })
+        });
         let mut files: HashMap<u32, Shared> = HashMap::new();
         // By the digest of their contents: files that lie in one piece, and the blocks of that piece.
         let mut wholes: HashMap<&[u8], (OwnBlock, u64)> = HashMap::new();
         let mut known: HashMap<BlockDigest, OwnBlock> = HashMap::new();
-        for (number, node) in (0u32..).zip(&mut self.nodes) {
+        for number in numbers {
+            let node = &mut self.nodes[number as usize];
             let Some((record, digests)) = contents.of(node.id).filter(|_| node.blocks > 0) else { continue };
             let whole = record.sha256.as_bytes();
             if let Some((first, _)) = wholes.get(whole).filter(|(_, blocks)| *blocks >= node.blocks) {
@@ -130,6 +144,17 @@ impl Image<'_> {
             wholes.entry(whole).or_insert((OwnBlock { node: number, index: 0 }, node.blocks));
         }
         self.sharing = Some(Box::new(Sharing { contents, files }));
+    }
+
+    /// What was read of a file before the image was planned.
+    pub(super) fn record(&self, number: u32) -> Option<&FileRecord> {
+        let (record, _) = self.sharing.as_ref()?.contents.of(self.nodes[number as usize].id)?;
+        Some(record)
+    }
+
+    /// Whether a file is known to hold what it held in an earlier image.
+    pub(super) fn is_unchanged(&self, number: u32, earlier: &Place) -> bool {
+        is_of(earlier, self.record(number))
     }
 
     /// How a file shares blocks; `None` where they are all its own.
@@ -169,6 +194,11 @@ impl Image<'_> {
             out.extend_from_slice(&address.to_le_bytes());
         }
     }
+}
+
+/// Whether a file held in an earlier image what it holds now.
+fn is_of(earlier: &Place, now: Option<&FileRecord>) -> bool {
+    now.is_some_and(|now| earlier.sha256 == Some(now.sha256))
 }
 
 /// Bytes of the list of chunks of a file of so many bytes.

@@ -113,7 +113,7 @@ proptest! {
         let mut places: HashMap<Box<[u8]>, Place> = image.places().collect();
         for (number, nid, block) in noise {
             let path = format!("/{}", usize::from(number) % lens.len()).into_bytes().into();
-            places.insert(path, Place { nid, block });
+            places.insert(path, Place { nid, block, shares: None, sha256: None });
         }
         let mut next = Builder::new();
         for (number, (len, grows)) in lens.iter().enumerate() {
