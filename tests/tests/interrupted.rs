@@ -274,6 +274,26 @@ fn nobody_clears_what_a_comparison_holds_and_its_second_build_ends_with_the_firs
     assert!(next.success() && entries(parent) == ["out"], "the next build clears: {:?}", entries(parent));
 }
 
+#[test]
+fn a_second_build_that_came_out_otherwise_is_kept_beside_the_output() {
+    let scratch = image::folder();
+    let (parent, recipe) = (scratch.path(), scratch.path().join("recipe"));
+    fs::create_dir(&recipe).expect("a folder");
+    let minimal = inputs::project().join("recipes/minimal/recipe.toml");
+    let text = format!("inherit = [{minimal:?}]\n[files.\"/usr/share/note\"]\nsource = \"note\"\n");
+    fs::write(recipe.join("recipe.toml"), text).expect("a file");
+    let note = |text: &str| fs::write(recipe.join("note"), text).expect("a file");
+    note("one");
+    let mut child = start(parent, &Comparison::check(&recipe).words);
+    wait_for(&mut child, &parent.join(STAGING).join("tmp"));
+    note("another");
+    let status = child.wait().expect("a child");
+    assert_eq!(status.code(), Some(1), "built twice, and not the same");
+    assert_eq!(entries(parent), ["out", "out.again", "recipe"]);
+    let (one, other) = (image::outputs(&parent.join("out")), image::outputs(&parent.join("out.again")));
+    assert!(one.keys().eq(other.keys()) && one["files.json"] != other["files.json"]);
+}
+
 /// Builds onto a disk of this many KiB; what then lies on it, too.
 fn build_on_disk_of(kib: u64, mount_point: &Path) -> (Output, Vec<String>) {
     let script = "mount -t tmpfs -o size=\"$1k\" tmpfs \"$2\" || exit 99

@@ -260,6 +260,12 @@ fn what_is_not_the_pinned_input_is_named(release: &Release) {
     let sums = folder.join("out/SHA256SUMS");
     let text = fs::read_to_string(&sums).unwrap();
     fs::write(&sums, text.replacen('a', "b", 1)).unwrap();
-    refused(&[path(&store)], 1, &["rebuilt, and not the same", "SHA256SUMS: differs, first at byte"]);
+    refused(
+        &[path(&store)],
+        1,
+        &["rebuilt, and not the same", "SHA256SUMS: differs, first at byte", "is kept in out.rebuilt"],
+    );
+    let kept = fs::read_to_string(folder.join("out.rebuilt/SHA256SUMS")).unwrap();
+    assert_eq!(kept, text, "what came out otherwise is there for a look");
     fs::write(&sums, text).unwrap();
 }
