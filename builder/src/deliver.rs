@@ -196,7 +196,8 @@ pub fn deliver(
         files.insert(volume_signature(&volume.name), signature.clone());
     }
     for (name, signer) in certificates {
-        files.insert(name.into(), signer.certificate().to_pem().into_bytes());
+        let chain: String = signer.chain().into_iter().map(|certificate| certificate.to_pem()).collect();
+        files.insert(name.into(), chain.into_bytes());
     }
     let mut sums = BTreeMap::new();
     for (name, bytes) in &files {

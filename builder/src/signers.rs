@@ -6,7 +6,7 @@ use std::sync::Arc;
 use graven_boot::sign::{
     ChainedSigner, DetachedSigner, FileSigner, ProgramSigner, SignError, Signer, TokenSigner, TokenUri,
 };
-use graven_boot::x509::{Certificate, intermediates};
+use graven_boot::x509::{Certificate, check_issuers};
 use graven_targets::BootChain;
 
 use crate::terminal;
@@ -105,9 +105,9 @@ impl Signers {
     }
 }
 
-/// The signer of one role from a folder of keys: `ROLE.crt` (where an issuer of it is trusted, with the issuers behind it, in order), with the private key beside it in `ROLE.key`; or with
-/// `ROLE.signer`, whose one line says who signs (`exec:PROGRAM ARGUMENTS` or a `pkcs11:` URI); or with neither: then every
-/// signature is asked for, and looked for in `answers`.
+/// The signer of one role from a folder of keys: `ROLE.crt` (where an issuer of it is trusted, with the issuers behind it, in
+/// order), with the private key beside it in `ROLE.key`; or with `ROLE.signer`, whose one line says who signs (`exec:PROGRAM
+/// ARGUMENTS` or a `pkcs11:` URI); or with neither: then every signature is asked for, and looked for in `answers`.
 ///
 /// # Errors
 /// When the certificate is missing, or a file is not what its name says.
@@ -122,17 +122,32 @@ pub fn signer(keys: &Path, role: &str, answers: Option<&Path>) -> Result<Arc<dyn
         let problem = format!("{role}.key lies beside it: one of the two can sign, take the other away");
         return Err(SignersError::Signer { path: stated, problem });
     }
-    let (own, issuers) = read_chain(&certificate)?;
-    let signer: Arc<dyn Signer> = match (key.exists(), stated.exists()) {
-        (true, _) => Arc::new(FileSigner::new(&key, own)?),
-        (false, true) => stated_signer(&stated, own)?,
-        // Without answers the folder of the certificate serves: it holds none, so that every request is pending.
-        (false, false) => Arc::new(DetachedSigner::new(own, answers.unwrap_or(keys))),
-    };
-    Ok(match issuers {
-        Some(issuers) => Arc::new(ChainedSigner::new(signer, issuers)),
-        None => signer,
+    with_chain(&certificate, |own| {
+        Ok(match (key.exists(), stated.exists()) {
+            (true, _) => Arc::new(FileSigner::new(&key, own)?),
+            (false, true) => stated_signer(&stated, own)?,
+            // Without answers the folder of the certificate serves: it holds none, so that every request is pending.
+            (false, false) => Arc::new(DetachedSigner::new(own, answers.unwrap_or(keys))),
+        })
     })
+}
+
+/// The signer whose private key is in a file, and its certificate, with issuers behind it or without, in another (or the same).
+///
+/// # Errors
+/// When a file is not what its name says.
+pub fn file_signer(key: &Path, certificate: &Path) -> Result<Arc<dyn Signer>, SignersError> {
+    with_chain(certificate, |own| Ok(Arc::new(FileSigner::new(key, own)?)))
+}
+
+/// A signer for the certificate in a file, with the issuers that stand behind it there.
+pub(crate) fn with_chain(
+    path: &Path,
+    make: impl FnOnce(Certificate) -> Result<Arc<dyn Signer>, SignersError>,
+) -> Result<Arc<dyn Signer>, SignersError> {
+    let (own, issuers) = read_chain(path)?;
+    let signer = make(own)?;
+    Ok(if issuers.is_empty() { signer } else { Arc::new(ChainedSigner::new(signer, issuers)) })
 }
 
 /// The signer that a file names in its one line; a program with a `/` in its name is looked for from the file's folder on.
@@ -158,14 +173,17 @@ fn stated_signer(path: &Path, certificate: Certificate) -> Result<Arc<dyn Signer
     Ok(Arc::new(ProgramSigner::new(certificate, program, words)))
 }
 
-/// A signer's own certificate; where issuers stand behind it in the same file, those of them that are no root.
-pub(crate) fn read_chain(path: &Path) -> Result<(Certificate, Option<Vec<Certificate>>), SignersError> {
+/// A signer's own certificate, and the issuers that stand behind it in the same file, in order.
+///
+/// # Errors
+/// A file that cannot be read, or in which the certificates are not one's chain.
+pub fn read_chain(path: &Path) -> Result<(Certificate, Vec<Certificate>), SignersError> {
     let wrong = |problem: String| SignersError::Certificate { path: path.to_owned(), problem };
-    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let bytes = std::fs::read(path).map_err(|source| SignError::Read { path: path.to_owned(), source })?;
     let all = Certificate::read_all(&bytes).map_err(|error| wrong(error.to_string()))?;
     let Some((own, issuers)) = all.split_first() else {
         return Err(wrong("no certificate is in it".to_owned()));
     };
-    let between = intermediates(own, issuers).map_err(|error| wrong(error.to_string()))?;
-    Ok((own.clone(), Some(between).filter(|_| !issuers.is_empty())))
+    check_issuers(own, issuers).map_err(|error| wrong(error.to_string()))?;
+    Ok((own.clone(), issuers.to_vec()))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use graven_boot::x509::{Certificate, PublicKey};
+use graven_boot::x509::PublicKey;
 use graven_handoff::sparse;
 use graven_image::gpt;
 use graven_image::tree::{Content, Inode, Kind, Metadata, Tree, TreePath};
@@ -12,6 +12,7 @@ use uuid::{Uuid, uuid};
 
 use crate::error::{Error, Result};
 use crate::identity;
+use crate::signers::read_chain;
 use crate::tools::{MKE2FS, Tools, mke2fs_configuration};
 
 /// GPT type of the partition: of the Discoverable Partitions the one that nothing mounts by itself.
@@ -113,15 +114,14 @@ fn take_out_own_machine(image: &mut [u8]) {
 
 /// The certificate that the recipe names, the only one that a seed is held against.
 pub(crate) fn seed_certificate(file: &LocalPath) -> Result<Vec<u8>> {
-    let contents = std::fs::read(&file.path).map_err(|error| Error::io(&file.path, error))?;
-    let wrong = |what: String| Error::Limit(format!("{}: {}: {what}", file.place, file.path.display()));
-    let mut all = Certificate::read_all(&contents).map_err(|error| wrong(error.to_string()))?;
-    let (Some(certificate), true) = (all.pop(), all.is_empty()) else {
-        return Err(wrong("expected one certificate".to_owned()));
-    };
+    let (certificate, _) = read_chain(&file.path)?;
     match certificate.public_key() {
         PublicKey::Rsa { .. } => Ok(certificate.der().to_vec()),
-        other => Err(wrong(format!("seeds are signed with RSA, this certificate's key is {other}"))),
+        other => Err(Error::Limit(format!(
+            "{}: {}: seeds are signed with RSA, this certificate's key is {other}",
+            file.place,
+            file.path.display()
+        ))),
     }
 }
 

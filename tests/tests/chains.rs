@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use graven_boot::pkcs7;
+use graven_boot::pkcs7::{self, SignedData};
 use graven_boot::sign::{ChainedSigner, FileSigner, Signer};
 use graven_boot::x509::Certificate;
 use graven_tests::guest::Guest;
@@ -96,10 +96,65 @@ fn an_image_signed_by_way_of_an_intermediate_is_proved_and_booted_with_the_root_
     let refused = verify(&image::keys().join("db.crt"));
     assert_eq!(refused.status.code(), Some(1));
 
+    // Whoever gets the output has the chain with it.
+    let chain = fs::read_to_string(keys.join("db.crt")).expect("the chain");
+    for name in ["boot.crt", "policy.crt", "root.crt"] {
+        assert_eq!(fs::read_to_string(out.join(name)).expect("a certificate"), chain, "{name}");
+    }
+    let recipe = inputs::project().join("recipes/minimal");
+    let again = image::run([Path::new("rebuild"), &out, Path::new("--recipe"), &recipe]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let page = firm.path("report.html");
+    let root = anchors.join("db.crt");
+    let told =
+        image::run([Path::new("inspect"), &out, Path::new("--html"), &page, Path::new("--trust"), &root]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let page = fs::read_to_string(&page).expect("the report");
+    let all = "<dt>Vouches for</dt><dd>boot-signature, policy-signature, root-signature</dd>";
+    assert!(
+        page.contains(all) && page.matches("<dt>Stands behind it</dt><dd>CN=Firm root</dd>").count() == 2
+    );
+    assert!(!page.contains("which proves nothing by it"), "every certificate in it leads to the root");
+
     // Firmware takes the UKI, the kernel the policy and the root hash.
     if cfg!(feature = "full") {
         Guest::reach(&image::machine_trusting(&out, &anchors), "minimal: up").0.stop();
     }
+}
+
+#[test]
+fn the_verbs_that_sign_one_thing_take_a_chain_as_a_build_does() {
+    let firm = Firm::new();
+    let keys = firm.keys();
+    let (key, chain) = (keys.join("db.key"), keys.join("db.crt"));
+    let sign = |words: [&str; 2], from: &Path, to: &Path, certificate: &Path| {
+        let words = words.map(Path::new).into_iter().chain([from, to]);
+        let done = image::run(words.chain([Path::new("--key"), &key, Path::new("--cert"), certificate]));
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        fs::read(to).expect("what was signed")
+    };
+    let root = [firm.certificate("root")];
+    let (text, signed) = (firm.path("text"), firm.path("signed"));
+    let policy = "policy_name=chain policy_version=1.0.0\nDEFAULT action=DENY\n";
+    fs::write(&text, policy).expect("a file");
+    let message = sign(["policy", "sign"], &text, &signed, &chain);
+    assert_eq!(
+        pkcs7::verify_policy(&message, &root).expect("it leads to the root").content,
+        policy.as_bytes()
+    );
+    let message = sign(["fsverity", "sign"], &text, &signed, &chain);
+    let inside = SignedData::parse(&message).expect("of ours").certificates().to_vec();
+    assert_eq!(inside, ["db", "issuing"].map(|name| firm.certificate(name)));
+
+    // stage0 knows the signer's certificate itself: nothing else is in a seed.
+    let archive = firm.path("seed.tar");
+    let words = ["--format=ustar", "--owner=0", "--group=0", "--numeric-owner", "-C"];
+    let folder = firm.path("unit");
+    fs::create_dir_all(folder.join("etc")).expect("a folder");
+    let archive_name = archive.display().to_string();
+    content("tar", words.into_iter().chain([&*folder.display().to_string(), "-cf", &archive_name, "."]));
+    let seed = sign(["provision", "sign"], &archive, &signed, &chain);
+    assert_eq!(seed, sign(["provision", "sign"], &archive, &firm.path("alone"), &firm.path("db.crt")));
 }
 
 /// What the kernel needs inside a message to find a root that it trusts; and that it takes ECDSA.

@@ -81,6 +81,14 @@ fn an_expired_certificate_is_told_and_changes_nothing_and_each_of_two_keys_vouch
     let (output, report) = verify(forge.path(), &[&new]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(links(&report, "CN=Old db"), [""; 0], "who is not trusted vouches for nothing");
+    let page = folder.path().join("report.html");
+    let words = ["inspect", "--html"].map(Path::new).into_iter();
+    let told = image::run(words.chain([&*page, forge.path(), Path::new("--trust"), &old, &new]));
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let page = fs::read_to_string(&page).expect("the report");
+    let vouches = |links: &str| page.contains(&format!("<dt>Vouches for</dt><dd>{links}</dd>"));
+    assert!(vouches(&all.join(", ")) && vouches("boot-signature"), "each for its own");
+    assert!(page.contains(">CN=Old db, CN=Tests db</text>"), "both are the platform's keys");
     let text = image::run([Path::new("verify"), forge.path(), Path::new("--trust"), &old, &new]);
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(
@@ -89,6 +97,20 @@ fn an_expired_certificate_is_told_and_changes_nothing_and_each_of_two_keys_vouch
                 && line.ends_with(": boot-signature")),
         "{text}"
     );
+}
+
+/// In a chain the issuers stand behind more than one key, and dbx forgets nothing.
+#[test]
+fn a_chain_is_not_taken_away_with_its_signer() {
+    let folder = image::folder();
+    let (chain, update) = (folder.path().join("chain.crt"), folder.path().join("dbx.auth"));
+    let two = ["db.crt", "kek.crt"].map(|name| fs::read(image::keys().join(name)).expect("a certificate"));
+    fs::write(&chain, two.concat()).expect("a file");
+    let words = ["keys", "append", "--variable", "dbx", "--keys"].map(Path::new);
+    let output = image::run(words.into_iter().chain([image::keys(), Path::new("--to"), &update, &chain]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("2 certificates are in it"), "{said}");
+    assert!(!update.exists());
 }
 
 #[test]

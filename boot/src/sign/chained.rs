@@ -9,13 +9,18 @@ use crate::x509::Certificate;
 #[derive(Clone)]
 pub struct ChainedSigner {
     signer: Arc<dyn Signer>,
-    issuers: Vec<Certificate>,
+    /// Those between it and the root.
+    between: Vec<Certificate>,
+    /// The last one, where it is known.
+    root: Option<Certificate>,
 }
 
 impl ChainedSigner {
-    /// `issuers` as [`crate::x509::intermediates`] gives them: without the root, which is trusted.
-    pub fn new(signer: Arc<dyn Signer>, issuers: Vec<Certificate>) -> Self {
-        Self { signer, issuers }
+    /// `issuers` in order, the certificate's own first. A last one that is self-signed is the root: it proves nothing in a message,
+    /// and does not travel.
+    pub fn new(signer: Arc<dyn Signer>, mut issuers: Vec<Certificate>) -> Self {
+        let root = issuers.pop_if(|last| last.is_self_signed());
+        Self { signer, between: issuers, root }
     }
 }
 
@@ -25,7 +30,11 @@ impl Signer for ChainedSigner {
     }
 
     fn issuers(&self) -> Option<&[Certificate]> {
-        Some(&self.issuers)
+        Some(&self.between)
+    }
+
+    fn chain(&self) -> Vec<&Certificate> {
+        std::iter::once(self.certificate()).chain(&self.between).chain(&self.root).collect()
     }
 
     fn sign(&self, request: &Request) -> Result<Answer, SignError> {

@@ -206,6 +206,11 @@ pub trait Signer: Send + Sync {
         None
     }
 
+    /// The certificate, and the issuers that are known to stand behind it, in order, the root too: what whoever verifies is given.
+    fn chain(&self) -> Vec<&Certificate> {
+        vec![self.certificate()]
+    }
+
     /// Signs the request's message, or answers that the signature is not there yet. A signature that is returned has
     /// been checked against the certificate.
     fn sign(&self, request: &Request) -> Result<Answer, SignError>;

@@ -52,12 +52,20 @@ pub fn anchor<'t>(
     if let Some(found) = trusted.iter().find(|candidate| *candidate == signer) {
         return Ok(found);
     }
-    let constraint = |certificate: &Certificate, problem| ChainError::Constraint {
-        signer: signer.subject(),
-        subject: certificate.subject(),
-        problem,
-    };
-    let mut link = signer;
+    let found = above(signer, others, trusted)?;
+    match signer.cannot_sign_code() {
+        Some(problem) => Err(constraint(signer, signer, problem)),
+        None => Ok(found),
+    }
+}
+
+/// The first trusted certificate that stands behind this one, whatever this one may do itself; found as [`anchor`] finds it.
+pub fn above<'t>(
+    certificate: &Certificate,
+    others: &[Certificate],
+    trusted: &'t [Certificate],
+) -> Result<&'t Certificate, ChainError> {
+    let mut link = certificate;
     for below in 0..LONGEST_CHAIN {
         let issues_link = |candidate: &&Certificate| {
             candidate.subject_der() == link.issuer_der() && issued_by(link, candidate)
@@ -70,21 +78,22 @@ pub fn anchor<'t>(
             },
         };
         if let Some(problem) = issuer.cannot_issue(below) {
-            return Err(constraint(issuer, problem));
+            return Err(constraint(certificate, issuer, problem));
         }
         if let Some(found) = anchor {
-            return match signer.cannot_sign_code() {
-                Some(problem) => Err(constraint(signer, problem)),
-                None => Ok(found),
-            };
+            return Ok(found);
         }
         link = issuer;
     }
     Err(ChainError::Untrusted {
-        subject: signer.subject(),
-        fingerprint: signer.fingerprint().to_string(),
+        subject: certificate.subject(),
+        fingerprint: certificate.fingerprint().to_string(),
         missing: link.issuer(),
     })
+}
+
+fn constraint(signer: &Certificate, certificate: &Certificate, problem: &'static str) -> ChainError {
+    ChainError::Constraint { signer: signer.subject(), subject: certificate.subject(), problem }
 }
 
 /// Why several certificates are not the chain of one signer.
@@ -121,9 +130,8 @@ pub enum BrokenChain {
     },
 }
 
-/// Holds a signer's certificate and the issuers that go with it, in order, against what kernel and firmware follow. A last one that
-/// is self-signed is the root: it proves nothing in a message, and is left out of what is returned.
-pub fn intermediates(signer: &Certificate, issuers: &[Certificate]) -> Result<Vec<Certificate>, BrokenChain> {
+/// Holds a signer's certificate and the issuers that go with it, in order, against what kernel and firmware follow.
+pub fn check_issuers(signer: &Certificate, issuers: &[Certificate]) -> Result<(), BrokenChain> {
     let mut link = signer;
     for (below, issuer) in issuers.iter().enumerate() {
         if issuer.subject_der() != link.issuer_der() || !issued_by(link, issuer) {
@@ -138,7 +146,7 @@ pub fn intermediates(signer: &Certificate, issuers: &[Certificate]) -> Result<Ve
         }
         link = issuer;
     }
-    Ok(issuers.iter().filter(|issuer| !issuer.is_self_signed()).cloned().collect())
+    Ok(())
 }
 
 impl Certificate {

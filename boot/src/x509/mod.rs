@@ -6,7 +6,7 @@ mod chain;
 mod issue;
 mod standing;
 
-pub use chain::{BrokenChain, ChainError, anchor, intermediates};
+pub use chain::{BrokenChain, ChainError, above, anchor, check_issuers};
 pub(crate) use issue::self_signed;
 pub use issue::{IssueError, Subject, Validity};
 pub use standing::Standing;

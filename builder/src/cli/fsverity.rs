@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use graven::signers::file_signer;
 use graven_boot::pkcs7::sign_fsverity;
-use graven_boot::sign::FileSigner;
 use graven_handoff::hex;
 use graven_verity::fsverity::{self, Descriptor, FileDigest, Params, ParamsError, formatted_digest};
 use graven_verity::hash::Algorithm;
@@ -109,7 +109,8 @@ struct SignArguments {
     /// Private key (PEM).
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Its certificate (PEM or DER) [default: the key's file].
+    /// Its certificate (PEM or DER); where an issuer of it is trusted, with the issuers behind it, in order [default: the key's
+    /// file].
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
     #[command(flatten)]
@@ -304,10 +305,10 @@ fn describe_and_write(path: &Path, params: &Params, out: &OutArguments) -> Resul
 fn sign(arguments: &SignArguments) -> Outcome {
     let params = arguments.params.params()?;
     let certificate = arguments.cert.as_ref().unwrap_or(&arguments.key);
-    let signer = FileSigner::load(&arguments.key, certificate).map_err(FAILED.because())?;
+    let signer = file_signer(&arguments.key, certificate).map_err(FAILED.because())?;
     let descriptor = describe_and_write(&arguments.file, &params, &arguments.metadata)?;
     let digest = descriptor.digest();
-    let signature = sign_fsverity(params.algorithm(), &digest, &signer).map_err(FAILED.because())?;
+    let signature = sign_fsverity(params.algorithm(), &digest, &*signer).map_err(FAILED.because())?;
     let signature = signature.signed().ok_or_else(|| FAILED.because()(anyhow!("the key did not sign")))?;
     std::fs::write(&arguments.out_sigfile, signature)
         .with_context(|| arguments.out_sigfile.display().to_string())

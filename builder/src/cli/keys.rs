@@ -50,8 +50,7 @@ enum Verb {
     },
     /// Makes an update that adds certificates to db (or dbx) of machines in the field; KEK signs it.
     #[command(after_help = "Example: graven keys append new/db.crt --keys keys/ --to db-append.auth\n\n\
-        On the machine: (printf '\\x67\\0\\0\\0'; cat db-append.auth) >/sys/firmware/efi/efivars/db-d719b2cb-3d3a-4596-a3bc-dad00e67656f, \
-        in one write; or by the firmware's set-up, as an addition.")]
+        The firmware's set-up takes it as an addition; docs/guide/src/keys.md says how the running system writes it.")]
     Append {
         /// The certificates, or folders of them.
         #[arg(required = true)]
@@ -154,7 +153,16 @@ fn append(paths: &[PathBuf], keys: &Path, variable: Variable, answers: Option<&P
     let owner = owner(&keys.join("owner.guid"))?;
     let mut data = Vec::new();
     for path in paths {
-        for certificate in read_certificates(path)? {
+        let certificates = read_certificates(path)?;
+        if variable == Variable::Dbx && path.is_file() && certificates.len() > 1 {
+            return Err(Status::Usage.because()(anyhow!(
+                "{}: {} certificates are in it, and whatever any of them vouches for would be refused for ever: give the one that \
+                 is meant in a file of its own",
+                path.display(),
+                certificates.len()
+            )));
+        }
+        for certificate in certificates {
             data.extend(certificate_list(owner, &certificate).map_err(Status::Usage.because())?);
         }
     }

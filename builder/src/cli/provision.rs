@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use graven_boot::sign::{Algorithm, FileSigner, Purpose, Request, Signer};
+use graven::error::Error;
+use graven::signers::file_signer;
+use graven_boot::sign::{Algorithm, Purpose, Request, Signer};
 use graven_handoff::seed::{self, Entry, Header};
 
 use super::{Failure, Outcome, Status, print, write_whole};
@@ -36,7 +38,7 @@ struct SignArguments {
     /// The private key: RSA, PEM.
     #[arg(long)]
     key: PathBuf,
-    /// Its certificate.
+    /// Its certificate; issuers behind it are of no use here, since stage0 is told of the certificate itself.
     #[arg(long)]
     cert: PathBuf,
 }
@@ -52,8 +54,8 @@ fn sign(arguments: &SignArguments) -> Outcome {
         .with_context(|| named(&arguments.archive))
         .map_err(Status::Environment.because())?;
     let entries = entries(&arguments.archive, &archive)?;
-    let signer = FileSigner::load(&arguments.key, &arguments.cert).map_err(Status::Environment.because())?;
-    let bytes = signed(&archive, &signer)?;
+    let signer = file_signer(&arguments.key, &arguments.cert).map_err(Error::from)?;
+    let bytes = signed(&archive, &*signer)?;
 
     write_whole(&arguments.seed, &bytes)?;
     for Entry { path, mode, uid, gid, .. } in &entries {
@@ -83,7 +85,7 @@ fn entries<'a>(path: &Path, archive: &'a [u8]) -> Result<Vec<Entry<'a>>, Failure
 }
 
 /// Header, archive, signature.
-fn signed(archive: &[u8], signer: &FileSigner) -> Result<Vec<u8>, Failure> {
+fn signed(archive: &[u8], signer: &dyn Signer) -> Result<Vec<u8>, Failure> {
     let failed = |error| Status::Environment.because()(anyhow::Error::from(error));
     let request = |message: &[u8]| {
         Request::with_algorithm(Purpose::Seed, signer.certificate(), Algorithm::RsaPkcs1Sha256, message)

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use graven::error::Error;
+use graven::signers::file_signer;
 use graven_boot::pkcs7::{LONGEST_POLICY, sign_policy};
-use graven_boot::sign::{FileSigner, Signer};
 use graven_ipe::Policy;
 use graven_ipe::lint::{Against, Severity};
 
@@ -26,10 +27,10 @@ pub(super) struct Arguments {
     /// The policy in whose place it is to be put.
     #[arg(long, value_name = "POLICY")]
     replaces: Option<PathBuf>,
-    /// The private key: RSA, PEM.
+    /// The private key (PEM).
     #[arg(long)]
     key: PathBuf,
-    /// Its certificate.
+    /// Its certificate (PEM or DER); where an issuer of it is trusted, with the issuers behind it, in order.
     #[arg(long)]
     cert: PathBuf,
 }
@@ -49,8 +50,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         return Err(Status::Bad.because()(problem));
     }
     let policy = Policy::load(&text).map_err(|error| Status::Bad.because()(anyhow!("{error}")))?;
-    let signer = FileSigner::load(&arguments.key, &arguments.cert).map_err(Status::Environment.because())?;
-    let answer = sign_policy(&text, &signer).map_err(Status::Environment.because())?;
+    let signer = file_signer(&arguments.key, &arguments.cert).map_err(Error::from)?;
+    let answer = sign_policy(&text, &*signer).map_err(Status::Environment.because())?;
     let signed =
         answer.signed().ok_or_else(|| Status::Environment.because()(anyhow!("the key did not sign")))?;
     if signed.len() > LONGEST_POLICY {

@@ -4,6 +4,7 @@ use graven_boot::x509::{Certificate, PublicKey, Validity};
 use maud::{Markup, html};
 
 use super::dossier::{Dossier, Known};
+use crate::report::Report;
 use crate::trust::Role;
 
 pub(super) fn section(dossier: &Dossier) -> Markup {
@@ -16,7 +17,7 @@ pub(super) fn section(dossier: &Dossier) -> Markup {
             p { "None is at hand: none was given, and the image brings none along." }
         }
         ul.cards {
-            @for known in &dossier.certificates { (card(known)) }
+            @for known in &dossier.certificates { (card(known, &dossier.proof)) }
             @for (role, signer) in &dossier.strangers {
                 li.unproved {
                     span.mark.unproved { span aria-hidden="true" { "?" } " unknown" } " "
@@ -28,11 +29,14 @@ pub(super) fn section(dossier: &Dossier) -> Markup {
     }
 }
 
-fn card(known: &Known) -> Markup {
+fn card(known: &Known, proof: &Report) -> Markup {
     let certificate = &known.certificate;
-    let (class, sign, text) = match known.trusted_for.is_empty() {
-        false => ("ok", "✓", "trusted"),
-        true => ("unproved", "?", "not trusted"),
+    let voucher = proof.vouchers.iter().find(|voucher| voucher.certificate == *certificate);
+    let vouches = voucher.map_or("nothing".to_owned(), |voucher| voucher.links.join(", "));
+    let (class, sign, text) = match (known.trusted_for.is_empty(), &known.below) {
+        (false, _) => ("ok", "✓", "trusted"),
+        (true, Some(_)) => ("ok", "✓", "below a trusted one"),
+        (true, None) => ("unproved", "?", "not trusted"),
     };
     html! {
         li {
@@ -41,6 +45,7 @@ fn card(known: &Known) -> Markup {
             @if certificate.is_development() { " " span.mark.unproved { "development" } }
             dl {
                 dt { "Trusted for" } dd { (roles(&known.trusted_for, "nothing")) }
+                dt { "Vouches for" } dd { (vouches) }
                 dt { "Signs here" } dd { (roles(&known.signs, "nothing")) }
                 dt { "Issued by" } dd {
                     @if certificate.is_self_signed() { "itself" } @else { (certificate.issuer()) }
@@ -49,16 +54,18 @@ fn card(known: &Known) -> Markup {
                 dt { "Key" } dd { (key(certificate.public_key())) }
                 dt { "SHA-256" } dd { code { (certificate.fingerprint()) } }
                 dt { "Comes from" } dd { (source(known)) }
+                @if let Some(above) = &known.below { dt { "Stands behind it" } dd { (above) } }
             }
         }
     }
 }
 
 fn source(known: &Known) -> &'static str {
-    match (known.trusted_for.is_empty(), known.carried) {
-        (true, _) => "the image, which proves nothing by it",
-        (false, true) => "whoever made this report, and the image",
-        (false, false) => "whoever made this report",
+    match (known.trusted_for.is_empty(), &known.below, known.carried) {
+        (true, None, _) => "the image, which proves nothing by it",
+        (true, Some(_), _) => "the image",
+        (false, _, true) => "whoever made this report, and the image",
+        (false, _, false) => "whoever made this report",
     }
 }
 
@@ -85,6 +92,7 @@ fn key(key: &PublicKey) -> String {
         PublicKey::Rsa { bits, .. } => format!("RSA, {bits} bits"),
         PublicKey::P256(_) => "ECDSA on P-256".to_owned(),
         PublicKey::P384(_) => "ECDSA on P-384".to_owned(),
+        PublicKey::MlDsa65(_) => "ML-DSA-65".to_owned(),
         PublicKey::Other(algorithm) => format!("algorithm {algorithm}"),
         _ => "of another kind".to_owned(),
     }

@@ -143,15 +143,23 @@ fn station_box(dossier: &Dossier, station: &Station) -> Markup {
     }
 }
 
+/// Who vouches for the boot artefact; where nobody does, who signed it.
+fn platform_key(dossier: &Dossier) -> String {
+    let vouchers =
+        dossier.proof.vouchers.iter().filter(|one| one.links.iter().any(|link| link == "boot-signature"));
+    let mut subjects: Vec<String> = vouchers.map(|one| one.certificate.subject()).collect();
+    if subjects.is_empty() {
+        let signers = dossier.certificates.iter().filter(|known| known.signs.contains(&Role::Boot));
+        subjects.extend(signers.map(|known| known.certificate.subject()));
+    }
+    if subjects.is_empty() { "nobody known here".to_owned() } else { subjects.join(", ") }
+}
+
 /// The second line of a box.
 fn about(dossier: &Dossier, station: &Station) -> String {
     let summary = &dossier.summary;
-    let signer = |role: Role| {
-        let known = dossier.certificates.iter().find(|known| known.signs.contains(&role));
-        known.map_or("nobody known here".to_owned(), |known| known.certificate.subject())
-    };
     match station.title {
-        "Platform key" => signer(Role::Boot),
+        "Platform key" => platform_key(dossier),
         "Boot artefact" => {
             format!("kernel {}, {}", summary.boot.kernel_release, words::bytes(summary.boot.size as u64))
         }

@@ -4,7 +4,7 @@ use std::io;
 
 use graven_boot::authenticode;
 use graven_boot::pkcs7::{SignedData, SignerId};
-use graven_boot::x509::Certificate;
+use graven_boot::x509::{Certificate, above};
 use graven_handoff::hex;
 use graven_ipe::lint::{Against, Finding, lint};
 use graven_ipe::{Algorithm, Digest, Facts, Kernel, Matched, Op, Place, Policy};
@@ -52,6 +52,8 @@ pub(super) struct Known {
     pub(super) signs: Vec<Role>,
     /// Whether the image brings it along.
     pub(super) carried: bool,
+    /// Whose word stands behind it, where it is not trusted itself.
+    pub(super) below: Option<String>,
 }
 
 /// Why an image cannot be told about.
@@ -143,8 +145,15 @@ fn certificates(
         let mut trusted_for = roles.to_vec();
         trusted_for.sort_unstable();
         trusted_for.dedup();
-        all.push(Known { certificate: certificate.clone(), trusted_for, signs: Vec::new(), carried: false });
+        all.push(Known {
+            certificate: certificate.clone(),
+            trusted_for,
+            signs: Vec::new(),
+            carried: false,
+            below: None,
+        });
     }
+    let trusted: Vec<Certificate> = all.iter().map(|known| known.certificate.clone()).collect();
     let mut signers: Vec<(Role, SignerId)> = Vec::new();
     for signature in authenticode::signatures(&boot.bytes).unwrap_or_default() {
         let message = signature.message();
@@ -157,6 +166,9 @@ fn certificates(
                     trusted_for: Vec::new(),
                     signs: Vec::new(),
                     carried: true,
+                    below: above(certificate, message.certificates(), &trusted)
+                        .ok()
+                        .map(Certificate::subject),
                 }),
             }
         }
