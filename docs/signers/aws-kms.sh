@@ -1,8 +1,16 @@
 #!/bin/sh
-# Signs with an RSA key in AWS KMS. Argument: the key's id or ARN. Not run by Graven's tests.
+# Signs with a key in AWS KMS, RSA or ECDSA. Argument: the key's id or ARN.
 set -eu
+request=$(cat)
+field() { printf '%s' "$request" | jq -r ".$1"; }
+case $(field algorithm) in
+  rsa-pkcs1-sha256) algorithm=RSASSA_PKCS1_V1_5_SHA_256 ;;
+  ecdsa-p256-sha256) algorithm=ECDSA_SHA_256 ;;
+  ecdsa-p384-sha384) algorithm=ECDSA_SHA_384 ;;
+  *) echo "$(field algorithm): not one of those that are asked for here" >&2; exit 1 ;;
+esac
 digest=$(mktemp)
 trap 'rm -f "$digest"' EXIT
-jq -r .digest | xxd -r -p >"$digest"
+field digest | tr a-f A-F | basenc --base16 --decode >"$digest"
 aws kms sign --key-id "$1" --message "fileb://$digest" --message-type DIGEST \
-  --signing-algorithm RSASSA_PKCS1_V1_5_SHA_256 --query Signature --output text
+  --signing-algorithm "$algorithm" --query Signature --output text

@@ -1,4 +1,6 @@
 #!/bin/sh
-# Signs with an RSA key that openssl can reach: a file, or what a provider of its names. Argument: the key.
+# Signs with a key that openssl can reach, RSA or ECDSA: a file, or what a provider of its names. Argument: the key.
 set -eu
-jq -r '."to-be-signed"' | base64 -d | openssl dgst -sha256 -sign "$1" | base64
+request=$(cat)
+digest=$(printf '%s' "$request" | jq -r '.algorithm | split("-") | last')
+printf '%s' "$request" | jq -r '."to-be-signed"' | base64 -d | openssl dgst "-$digest" -sign "$1" | base64

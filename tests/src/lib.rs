@@ -28,3 +28,4 @@ pub mod program;
 pub mod random;
 pub mod refusal;
 pub mod tampering;
+pub mod token;

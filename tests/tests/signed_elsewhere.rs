@@ -1,13 +1,18 @@
 //! A build whose keys are elsewhere: it stops, someone signs, it goes on, and the image is the one it would have been.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use graven_boot::pkcs7;
+use graven_boot::sign::ProgramSigner;
 use graven_tests::archive::Archive;
 use graven_tests::guest::Guest;
 use graven_tests::oracle::content;
-use graven_tests::{image, inputs};
+use graven_tests::token::{MODULE, PIN, Token};
+use graven_tests::{forge, image, inputs};
+use graven_verify::read_certificates;
 use serde_json::Value;
 
 /// Where a firm's own signer stands: it knows the list's fields and openssl, and nothing of ours.
@@ -368,51 +373,78 @@ fn a_program_signs_the_whole_image_and_no_key_lies_in_the_folder() {
     assert!(output.status.code() == Some(2) && said.contains("db.key lies beside it"), "{said}");
 }
 
-const PIN: &str = "4711";
+/// Stands for `aws kms sign`: the key's id is a file.
+const AWS: &str = r#"#!/bin/sh
+set -eu
+[ "$1 $2 $3 $5 $7 $8 $9" = "kms sign --key-id --message --message-type DIGEST --signing-algorithm" ]
+[ "${11} ${12} ${13} ${14}" = "--query Signature --output text" ]
+case ${10} in
+  RSASSA_PKCS1_V1_5_SHA_256) how="-pkeyopt digest:sha256 -pkeyopt rsa_padding_mode:pkcs1" ;;
+  ECDSA_SHA_256 | ECDSA_SHA_384) how= ;;
+esac
+openssl pkeyutl -sign -inkey "$4" -in "${6#fileb://}" $how | base64 -w 0
+"#;
+/// Stands for `gcloud kms asymmetric-sign`, likewise.
+const GCLOUD: &str = r#"#!/bin/sh
+set -eu
+[ "$1 $2 $3 $5 $7 $9" = "kms asymmetric-sign --version --digest-algorithm --input-file --signature-file" ]
+openssl dgst "-$6" -sign "$4" -out "${10}" "$8"
+"#;
 
-/// A token of SoftHSM's with the key of `db` in it; its module.
-fn token(folder: &Path) -> (PathBuf, PathBuf) {
-    let (tokens, configuration) = (folder.join("tokens"), folder.join("softhsm2.conf"));
-    fs::create_dir(&tokens).expect("a folder");
-    fs::write(&configuration, format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display()))
-        .expect("a file");
-    let util = |arguments: &[&str]| {
-        let output = std::process::Command::new("softhsm2-util")
-            .args(arguments)
-            .env("SOFTHSM2_CONF", &configuration)
-            .output()
-            .expect("softhsm2-util is there; tests/setup.sh installs it");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+#[test]
+fn each_example_of_a_signer_signs_with_rsa_and_ecdsa() {
+    let folder = image::folder();
+    let program = |name: &str, text: &str| {
+        let program = folder.path().join(name);
+        fs::write(&program, text).expect("a file");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it may be run");
+        program
     };
-    util(&["--init-token", "--free", "--label", "acme", "--pin", PIN, "--so-pin", "0815"]);
-    let key = image::keys().join("db.key");
-    util(&["--import", path(&key), "--token", "acme", "--label", "db", "--id", "01", "--pin", PIN]);
-    (configuration, PathBuf::from("/usr/lib/softhsm/libsofthsm2.so"))
+    program("aws", AWS);
+    program("gcloud", GCLOUD);
+    let kinds = ["rsa:2048", "ec -pkeyopt ec_paramgen_curve:P-256", "ec -pkeyopt ec_paramgen_curve:P-384"];
+    for kind in kinds {
+        let (key, crt) = (folder.path().join("key"), folder.path().join("crt"));
+        let made = format!(
+            "req -x509 -nodes -subj /CN=kms -newkey {kind} -keyout {} -out {}",
+            path(&key),
+            path(&crt)
+        );
+        content("openssl", made.split(' '));
+        let certificate = read_certificates(&crt).expect("it is one").remove(0);
+        for example in ["aws-kms.sh", "google-kms.sh", "openssl.sh"] {
+            let example = inputs::project().join("docs/signers").join(example);
+            let asked =
+                format!("#!/bin/sh\nPATH={}:$PATH exec {} \"$@\"\n", path(folder.path()), path(&example));
+            let signer = ProgramSigner::new(certificate.clone(), program("asked", &asked), [&key]);
+            let policy =
+                forge::signed(pkcs7::sign_policy(b"policy_name=kms policy_version=1.0.0\n", &signer));
+            let trusted = std::slice::from_ref(&certificate);
+            assert!(pkcs7::verify_policy(&policy, trusted).is_ok(), "{} with {kind}", example.display());
+        }
+    }
 }
 
 #[test]
 fn a_token_signs_the_whole_image_and_it_is_the_one_signed_by_files() {
     let desk = Desk::new();
     let folder = desk.certificates.parent().expect("it lies in one").to_owned();
-    let (configuration, module) = token(&folder);
+    let token = Token::new(&folder, &[("db", &image::keys().join("db.key"))]);
     let pin = folder.join("pin");
     fs::write(&pin, format!("{PIN}\n")).expect("a file");
     let build = |uri: &str| {
         fs::write(desk.certificates.join("db.signer"), format!("{uri}\n")).expect("a file");
-        std::process::Command::new(image::graven())
-            .arg("build")
-            .arg(inputs::project().join("recipes/minimal"))
+        let mut command = Command::new(image::graven());
+        command.arg("build").arg(inputs::project().join("recipes/minimal"));
+        command
             .args(["--target", "qemu-x86_64", "--keys"])
             .arg(&desk.certificates)
             .arg("--out")
-            .arg(&desk.out)
-            .env("SOFTHSM2_CONF", &configuration)
-            .env("ACME_PIN", PIN)
-            .env("WRONG_PIN", "0000")
-            .output()
-            .expect("graven can be started")
+            .arg(&desk.out);
+        let command = token.known_to(&mut command).env("WRONG_PIN", "0000");
+        command.output().expect("graven can be started")
     };
-    let module = module.display().to_string();
+    let module = MODULE;
     let from_file =
         format!("pkcs11:token=acme;object=db?module-path={module}&pin-source=file:{}", pin.display());
     let output = build(&from_file);
