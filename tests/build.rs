@@ -7,7 +7,7 @@ use std::process::Command;
 type Program = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
 const ATTACK: &[&str] = &["attack", "execution", "loading", "policy", "devicemapper"];
-const PROGRAMS: [Program; 8] = [
+const PROGRAMS: [Program; 9] = [
     ("GRAVEN_ATTACK_X86_64", "gcc", &[], ATTACK),
     ("GRAVEN_ATTACK_ARM64", "aarch64-linux-gnu-gcc", &[], ATTACK),
     ("GRAVEN_ATTACK_ARM32", "arm-linux-gnueabihf-gcc", &["-nostdlib"], &["attack32"]),
@@ -16,6 +16,7 @@ const PROGRAMS: [Program; 8] = [
     ("GRAVEN_DECIDE", "gcc", &[], &["decide", "machine", "devices", "places", "ways", "records"]),
     ("GRAVEN_AGREE", "gcc", &[], &["agree", "machine", "devices", "records"]),
     ("GRAVEN_NOTHING", "gcc", &["-nostdlib"], &["nothing"]),
+    ("GRAVEN_CHATTR", "gcc", &[], &["chattr"]),
 ];
 
 fn main() {

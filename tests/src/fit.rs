@@ -13,6 +13,8 @@ use graven_boot::x509::Certificate;
 
 pub use crate::forge::FIT_FILE;
 use crate::forge::fit::{DEVICE_TREE, changed, put_image, sign, value};
+use crate::guest::{BOOT, Guest};
+use crate::refusal::UP;
 use crate::{image, inputs};
 
 /// A kernel of `tests/kernels`.
@@ -31,35 +33,67 @@ pub fn minimal(kernel: Kernel) -> &'static Path {
         image::shared(&format!("minimal-fit-{kernel:?}"), |out| match kernel {
             Kernel::Base => build(out, &[]),
             Kernel::Deny => {
-                let folder = inputs::arm64_kernels().join("deny");
-                let file = |key: &str, name: &str| format!("kernel.{key}={:?}", folder.join(name));
-                build(
-                    out,
-                    &[
-                        file("vmlinuz", "Image"),
-                        file("config", "config"),
-                        file("modules-dir", "modules"),
-                        "kernel.accept.builtin-disk-driver-and-file-system=\"to show what it is worth\""
-                            .into(),
-                    ],
-                );
+                let accepted =
+                    "kernel.accept.builtin-disk-driver-and-file-system=\"to show what it is worth\"";
+                build(out, &[&over("deny")[..], &[accepted.to_owned()]].concat());
             }
         })
     })
 }
 
+/// Overrides that take a kernel of `tests/kernels`, by the name of its folder.
+pub fn over(kernel: &str) -> [String; 3] {
+    let folder = inputs::arm64_kernels().join(kernel);
+    [("vmlinuz", "Image"), ("config", "config"), ("modules-dir", "modules")]
+        .map(|(key, name)| format!("kernel.{key}={:?}", folder.join(name)))
+}
+
 /// Builds `recipes/minimal` for `qemu-arm64-fit` with [`inputs::arm64_keys`] into `out`, with these overrides.
 pub fn build(out: &Path, overrides: &[String]) {
-    let built = try_build(out, overrides);
+    build_with(&inputs::arm64_keys(), out, overrides);
+}
+
+/// The same with other keys.
+pub fn build_with(keys: &Path, out: &Path, overrides: &[String]) {
+    let built = try_build_with(keys, out, overrides);
     assert!(built.status.success(), "graven build: {}", String::from_utf8_lossy(&built.stderr));
 }
 
 /// As [`build`], whatever comes of it.
 pub fn try_build(out: &Path, overrides: &[String]) -> Output {
+    try_build_with(&inputs::arm64_keys(), out, overrides)
+}
+
+fn try_build_with(keys: &Path, out: &Path, overrides: &[String]) -> Output {
     inputs::fit();
     let sets = overrides.iter().flat_map(|set| ["--set", set]);
     let more: Vec<&str> = ["--target", "qemu-arm64-fit"].into_iter().chain(sets).collect();
-    image::try_build(&inputs::project().join("recipes/minimal"), out, &inputs::arm64_keys(), &more)
+    image::try_build(&inputs::project().join("recipes/minimal"), out, keys, &more)
+}
+
+/// What `graven verify` is told of an image that a folder of keys signed: each certificate for its own role.
+pub fn trust(keys: &Path) -> Vec<String> {
+    let certificate = |role: &str| keys.join(format!("{role}.crt")).display().to_string();
+    [("--trust-boot", "fit"), ("--trust-policy", "policy"), ("--trust-root", "policy")]
+        .into_iter()
+        .flat_map(|(option, role)| [option.to_owned(), certificate(role)])
+        .collect()
+}
+
+/// Boots `recipes/minimal` to its prompt: the policy is the only one, and enforced. Answers the console.
+pub fn boots_enforced(machine: &Machine) -> String {
+    let (mut guest, _) = Guest::reach(machine, UP);
+    guest.expect("# ", BOOT);
+    guest.succeed("mount -t securityfs securityfs /sys/kernel/security 2>/dev/null; true");
+    assert_eq!(guest.succeed("cat /sys/kernel/security/ipe/enforce").trim(), "1");
+    assert_eq!(guest.succeed("ls /sys/kernel/security/ipe/policies").trim(), "minimal");
+    guest.succeed("cp /usr/bin/busybox /tmp/sh");
+    let copied = guest.shell("/tmp/sh -c true");
+    assert!(copied.status != 0 && copied.text.contains("Permission denied"), "{copied:?}");
+    let log = guest.stop();
+    assert!(log.contains("sha256,rsa2048:fit+ OK"), "{log}");
+    assert!(log.contains("new_active_pol_name=\"minimal\""), "{log}");
+    log
 }
 
 /// QEMU's machine for arm64 with a U-Boot that requires the key of [`inputs::arm64_keys`].

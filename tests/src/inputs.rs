@@ -168,6 +168,11 @@ pub fn attack32() -> &'static Path {
     Path::new(env!("GRAVEN_ATTACK_ARM32"))
 }
 
+/// A static `chattr -i`, for x86-64.
+pub fn chattr() -> &'static Path {
+    Path::new(env!("GRAVEN_CHATTR"))
+}
+
 /// The static interpreter that asks the kernel before it runs a script, for x86-64.
 pub fn asking() -> &'static Path {
     Path::new(env!("GRAVEN_ASKING"))

@@ -3,8 +3,6 @@
 #![cfg(feature = "full")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test reports")]
 
-use std::path::Path;
-
 use graven_boot::fdt::Tree;
 use graven_boot::fit as format;
 use graven_boot::sign::Signer;
@@ -14,9 +12,8 @@ use graven_tests::forge::fit::{
     CONFIGURATION, DEVICE_TREE, INITRAMFS, KERNEL, changed, put, put_image, sign, value,
 };
 use graven_tests::forge::{FIT_FILE, Forgery, signer_of};
-use graven_tests::guest::{BOOT, Guest};
 use graven_tests::oracle::ask;
-use graven_tests::refusal::{Stop, UP, assert_stopped};
+use graven_tests::refusal::{Stop, assert_stopped};
 use graven_tests::tampering::{Row, Subject, broken_links};
 use graven_tests::{image, inputs};
 
@@ -237,13 +234,8 @@ fn policy_key() -> impl Signer {
     signer_of(&inputs::arm64_keys(), "policy")
 }
 
-/// What `graven verify` is told of an image of [`inputs::arm64_keys`]: each certificate for its own role.
 fn trust() -> Vec<String> {
-    let certificate = |role: &str| inputs::arm64_keys().join(format!("{role}.crt")).display().to_string();
-    [("--trust-boot", "fit"), ("--trust-policy", "policy"), ("--trust-root", "policy")]
-        .into_iter()
-        .flat_map(|(option, role)| [option.to_owned(), certificate(role)])
-        .collect()
+    fit::trust(&inputs::arm64_keys())
 }
 
 fn subject() -> Subject {
@@ -307,31 +299,15 @@ fn sign_policy_again(image: &mut Forgery, signer: &dyn Signer) {
     image.sign_boot_again(&fit_key(), |boot| boot.sign_policy(&text, signer));
 }
 
-/// Boots an image to its prompt: the policy is the only one, and enforced.
-fn boots_enforced(disk: &Path) -> String {
-    let (mut guest, _) = Guest::reach(&fit::machine(disk), UP);
-    guest.expect("# ", BOOT);
-    guest.succeed("mount -t securityfs securityfs /sys/kernel/security 2>/dev/null; true");
-    assert_eq!(guest.succeed("cat /sys/kernel/security/ipe/enforce").trim(), "1");
-    assert_eq!(guest.succeed("ls /sys/kernel/security/ipe/policies").trim(), "minimal");
-    guest.succeed("cp /usr/bin/busybox /tmp/sh");
-    let copied = guest.shell("/tmp/sh -c true");
-    assert!(copied.status != 0 && copied.text.contains("Permission denied"), "{copied:?}");
-    let log = guest.stop();
-    assert!(log.contains("sha256,rsa2048:fit+ OK"), "{log}");
-    assert!(log.contains("new_active_pol_name=\"minimal\""), "{log}");
-    log
-}
-
 #[test]
 fn minimal_boots_enforced_from_a_fit_that_u_boot_verified() {
-    boots_enforced(&fit::minimal(Kernel::Base).join("disk.img"));
+    fit::boots_enforced(&fit::machine(&fit::minimal(Kernel::Base).join("disk.img")));
 }
 
 /// `tests/kernels`' other variant: what stage0 finds in force denies all but the initramfs.
 #[test]
 fn a_policy_compiled_into_the_kernel_gives_way_to_the_images() {
-    boots_enforced(&fit::minimal(Kernel::Deny).join("disk.img"));
+    fit::boots_enforced(&fit::machine(&fit::minimal(Kernel::Deny).join("disk.img")));
 }
 
 #[test]

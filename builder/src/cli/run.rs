@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use graven::deliver::DISK;
+use graven::error::Error;
 use graven::run::{Bus, Enrolment, Machine, Platform, RunError};
+use graven::signers::read_chain;
 use graven_boot::enrol::certificate_list;
 use graven_boot::x509::Certificate;
 use graven_targets::BootChain;
@@ -27,9 +29,12 @@ pub(crate) struct Arguments {
     /// Enrol nothing: Secure Boot stays off, and stage0 refuses to go on.
     #[arg(long)]
     no_enrol: bool,
-    /// Enrol this certificate instead of the boot.crt beside the image.
+    /// Enrol this certificate instead of the boot.crt beside the image; of a chain, the last.
     #[arg(long, value_name = "CERT", conflicts_with = "no_enrol")]
     enrol: Option<PathBuf>,
+    /// Keep UEFI's variables in this file from one run to the next. It is made on first use, with what is enrolled then.
+    #[arg(long, value_name = "FILE")]
+    variables: Option<PathBuf>,
     /// How the disk is attached.
     #[arg(long, value_enum, default_value_t = BusChoice::Virtio)]
     bus: BusChoice,
@@ -88,28 +93,23 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if arguments.writable {
         machine = machine.writable();
     }
-    if chain == BootChain::Fit {
-        machine = machine.u_boot(None);
+    match (chain, &arguments.variables) {
+        (BootChain::Uki, Some(file)) => machine = machine.variables(file),
+        (BootChain::Uki, None) => {}
+        (BootChain::Fit, None) => machine = machine.u_boot(None),
+        (BootChain::Fit, Some(_)) => {
+            return Err(Status::Usage.because()(anyhow!(
+                "--variables: a U-Boot starts this image, not UEFI"
+            )));
+        }
     }
     if !arguments.no_enrol {
         let beside = image.with_file_name("boot.crt");
         let path = arguments.enrol.clone().unwrap_or(beside);
-        let bytes = std::fs::read(&path)
-            .with_context(|| format!("{}: the certificate to enrol", path.display()))
-            .map_err(Status::Environment.because())?;
-        let certificates = Certificate::read_all(&bytes)
-            .with_context(|| path.display().to_string())
-            .map_err(Status::Usage.because())?;
-        let [certificate] = certificates.as_slice() else {
-            return Err(Status::Usage.because()(anyhow!(
-                "{}: expected one certificate, found {}",
-                path.display(),
-                certificates.len()
-            )));
-        };
+        let (own, issuers) = read_chain(&path).map_err(Error::from)?;
         machine = match chain {
-            BootChain::Uki => machine.enrol(enrolment(certificate)?),
-            BootChain::Fit => machine.u_boot(Some(certificate.clone())),
+            BootChain::Uki => machine.enrol(enrolment(issuers.last().unwrap_or(&own))?),
+            BootChain::Fit => machine.u_boot(Some(own)),
         };
     }
     Err(machine.exec().into())

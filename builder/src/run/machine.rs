@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,7 @@ pub struct Machine {
     more_disks: Vec<PathBuf>,
     bus: Bus,
     firmware: Firmware,
+    variables: Option<PathBuf>,
     memory_mib: u32,
     cpus: u32,
     network: bool,
@@ -76,6 +77,7 @@ impl Machine {
             more_disks: Vec::new(),
             bus: Bus::default(),
             firmware: Firmware::Uefi(None),
+            variables: None,
             memory_mib: 1024,
             cpus: 2,
             network: false,
@@ -94,6 +96,13 @@ impl Machine {
     #[must_use]
     pub fn enrol(mut self, enrolment: Enrolment) -> Self {
         self.firmware = Firmware::Uefi(Some(enrolment));
+        self
+    }
+
+    /// Keeps UEFI's variables in this file from one run to the next. It is made, with what is enrolled, where it is not there yet.
+    #[must_use]
+    pub fn variables(mut self, file: impl Into<PathBuf>) -> Self {
+        self.variables = Some(file.into());
         self
     }
 
@@ -199,10 +208,20 @@ impl Machine {
         match &self.firmware {
             Firmware::Uefi(enrolment) => {
                 let (code, store) = platform.firmware()?;
-                let variables = variables(enrolment.as_ref(), &store)?;
+                let variables = match &self.variables {
+                    Some(kept) => {
+                        keep_variables(kept, enrolment.as_ref(), &store)?;
+                        kept.clone()
+                    }
+                    None => {
+                        let file = variables(enrolment.as_ref(), &store)?;
+                        let path = inherited(&file);
+                        files.push(file);
+                        path
+                    }
+                };
                 command.arg("-drive").arg(drive("if=pflash,unit=0,readonly=on", &code));
-                command.arg("-drive").arg(drive("if=pflash,unit=1", &inherited(&variables)));
-                files.push(variables);
+                command.arg("-drive").arg(drive("if=pflash,unit=1", &variables));
             }
             Firmware::UBoot(_) => {
                 command.arg("-bios").arg(u_boot::program()?);
@@ -290,6 +309,21 @@ fn variables(enrolment: Option<&Enrolment>, store: &VariableStore) -> Result<Fil
     in_memory("variables.fd", &variables)
         .and_then(|file| file.set_len(bytes).map(|()| file))
         .map_err(|source| RunError::Io { doing: "writing the machine's variable store", source })
+}
+
+/// The variable store of a machine's whole life, made where it is not there yet.
+fn keep_variables(kept: &Path, enrolment: Option<&Enrolment>, store: &VariableStore) -> Result<(), RunError> {
+    let failed = |source| RunError::Io { doing: "writing the machine's variable store", source };
+    if kept.exists() {
+        return Ok(());
+    }
+    let mut fresh = variables(enrolment, store)?;
+    // Whole or not at all.
+    let parent = kept.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
+    fresh.rewind().and_then(|()| io::copy(&mut fresh, &mut file)).map_err(failed)?;
+    file.persist_noclobber(kept).map_err(|error| failed(error.error))?;
+    Ok(())
 }
 
 /// A file that needs no clearing away: it ends with the last process that holds it. QEMU inherits it.
