@@ -1,5 +1,6 @@
 //! FITs for QEMU's arm64 machine over the kernels of `tests/kernels`, and what an attacker does to them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -42,10 +43,41 @@ pub fn minimal(kernel: Kernel) -> &'static Path {
 }
 
 /// Overrides that take a kernel of `tests/kernels`, by the name of its folder.
-pub fn over(kernel: &str) -> [String; 3] {
+fn over(kernel: &str) -> [String; 3] {
     let folder = inputs::arm64_kernels().join(kernel);
     [("vmlinuz", "Image"), ("config", "config"), ("modules-dir", "modules")]
         .map(|(key, name)| format!("kernel.{key}={:?}", folder.join(name)))
+}
+
+/// Overrides that take the kernel `base` with another policy certificate in the place of its own: a shorter one, so that nothing else
+/// moves. `folder` gets what differs.
+pub fn base_trusting(other: &Certificate, folder: &Path) -> [String; 3] {
+    // `.align 8` on ARM (`certs/system_certificates.S`).
+    const ALIGN: usize = 256;
+    let base = inputs::arm64_kernels().join("base");
+    let read = |name: &str| fs::read(base.join(name)).expect("the kernel can be read");
+    let (mut image, list) = (read("Image"), read("certificates.der"));
+    let own = certificate(&inputs::arm64_keys(), "policy");
+    let modules = list.strip_suffix(own.der()).expect("it is the last of the list").to_vec();
+    assert!(other.der().len() <= own.der().len(), "a certificate of more bytes than the kernel has room for");
+    let at = image.windows(list.len()).position(|window| window == list).expect("the list is in the kernel");
+    // Behind the list its length, where the list ends now and where the kernel looks, and behind that how much of it is of the modules' key.
+    let changed = [&modules, other.der()].concat();
+    image[at..at + list.len()].fill(0);
+    image[at..at + changed.len()].copy_from_slice(&changed);
+    for end in [changed.len(), list.len()] {
+        let numbers = at + end.next_multiple_of(ALIGN);
+        for (place, number) in [(numbers, changed.len()), (numbers + ALIGN, modules.len())] {
+            image[place..place + 8].copy_from_slice(&(number as u64).to_le_bytes());
+        }
+    }
+    let kernel = folder.join("Image");
+    fs::write(&kernel, image).expect("the folder takes files");
+    [
+        format!("kernel.vmlinuz={kernel:?}"),
+        format!("kernel.config={:?}", base.join("config")),
+        format!("kernel.modules-dir={:?}", base.join("modules")),
+    ]
 }
 
 /// Builds `recipes/minimal` for `qemu-arm64-fit` with [`inputs::arm64_keys`] into `out`, with these overrides.
