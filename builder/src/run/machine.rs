@@ -15,6 +15,7 @@ use super::platform::VariableStore;
 use super::u_boot;
 use super::variables::{FLASH_BYTES, blank};
 use super::{Enrolment, Platform, RunError, enrol};
+use crate::output::folder_of;
 
 /// How a machine's disks are attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -319,8 +320,7 @@ fn keep_variables(kept: &Path, enrolment: Option<&Enrolment>, store: &VariableSt
     }
     let mut fresh = variables(enrolment, store)?;
     // Whole or not at all.
-    let parent = kept.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(kept)).map_err(failed)?;
     fresh.rewind().and_then(|()| io::copy(&mut fresh, &mut file)).map_err(failed)?;
     file.persist_noclobber(kept).map_err(|error| failed(error.error))?;
     Ok(())
