@@ -285,8 +285,11 @@ fn one(arguments: &Arguments, target: &str, round: &Round<'_>) -> Outcome {
                     )
                 })
                 .collect();
+            let (development_keys, development_image) =
+                (signers.any_development(), manifest.profile != Profile::Release.to_string());
+            let allowed = if development_keys || development_image { " --allow-development" } else { "" };
             print(&format!(
-                "{}\n  root hash  {}\n{volumes}  policy     {} {} ({})\n  boot it    graven run {}\n  prove it   graven verify {} {}\n",
+                "{}\n  root hash  {}\n{volumes}  policy     {} {} ({})\n  boot it    graven run {}\n  prove it   graven verify {} {}{allowed}\n",
                 disk.display(),
                 manifest.root.root_hash,
                 manifest.policy.name,
@@ -299,10 +302,10 @@ fn one(arguments: &Arguments, target: &str, round: &Round<'_>) -> Outcome {
             if let Some(line) = open_interpreters(&manifest) {
                 eprintln!("graven: {line}");
             }
-            if signers.any_development() {
+            if development_keys {
                 eprintln!("graven: signed with development keys: do not ship this image");
             }
-            if manifest.profile != Profile::Release.to_string() {
+            if development_image {
                 eprintln!("graven: this is a development image");
             }
             match arguments.check {

@@ -25,7 +25,12 @@ pub(crate) enum RootMap {
 
 impl RootMap {
     /// Reads the file system of an image, bad blocks and all, for the sake of the blocks at `offsets`, of `size` bytes each.
-    pub(crate) fn read(disk: &Disk, partition: &Partition, offsets: &[u64], size: u64) -> Self {
+    pub(crate) fn read(
+        disk: &Disk,
+        partition: &Partition,
+        offsets: impl Iterator<Item = u64>,
+        size: u64,
+    ) -> Self {
         let probe = Arc::new(Probe {
             image: window(disk, partition),
             armed: AtomicBool::new(false),
@@ -37,7 +42,7 @@ impl RootMap {
         };
         probe.armed.store(true, Ordering::Relaxed);
         let mut blocks: BTreeMap<u64, Option<(String, usize)>> =
-            offsets.iter().map(|offset| (*offset, None)).collect();
+            offsets.map(|offset| (offset, None)).collect();
         let (mut all, mut seen) = (true, BTreeSet::new());
         for entry in tree.walk() {
             if let Kind::File(content) = &entry.inode.kind

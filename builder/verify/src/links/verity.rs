@@ -86,9 +86,8 @@ pub(crate) fn tree_and_data(
         Ok(()) | Err(VerifyError::Corrupted { .. }) => {}
         Err(error) => return unreadable(report, explain(&error)),
     }
-    let finding = |wanted: fn(&Finding) -> bool| found.findings().iter().filter(move |one| wanted(one));
-    let hash_blocks: Vec<String> =
-        finding(|one| matches!(one, Finding::HashBlock { .. })).map(ToString::to_string).collect();
+    let hash_blocks = found.findings().iter().filter(|one| matches!(one, Finding::HashBlock { .. }));
+    let hash_blocks: Vec<String> = hash_blocks.map(ToString::to_string).collect();
     let blocks = params.tree_blocks();
     if found.bad_hash_blocks() == 0 {
         report.ok(tree_link, format!("{blocks} hash blocks under the root hash"));
@@ -100,21 +99,16 @@ pub(crate) fn tree_and_data(
     let unproved = found.unproved_data_blocks();
     if found.bad_data_blocks() > 0 {
         let size = u64::from(params.data_block_size());
-        let offsets: Vec<u64> = finding(|one| matches!(one, Finding::DataBlock { .. }))
-            .filter_map(|one| match one {
-                Finding::DataBlock { offset, .. } => Some(*offset),
-                Finding::HashBlock { .. } => None,
-            })
-            .collect();
-        let map = RootMap::read(disk, device.data, &offsets, size);
-        let first: Vec<String> = finding(|one| matches!(one, Finding::DataBlock { .. }))
-            .map(|one| match one {
-                Finding::DataBlock { offset, .. } => {
-                    let whose = map.whose(*offset);
-                    let on_disk = device.data.start.saturating_add(*offset);
-                    format!("{one}, byte {on_disk} of the disk: {whose}")
-                }
-                Finding::HashBlock { .. } => one.to_string(),
+        let bad_blocks = found.findings().iter().filter_map(|one| match one {
+            Finding::DataBlock { offset, .. } => Some((one, *offset)),
+            Finding::HashBlock { .. } => None,
+        });
+        let offsets = bad_blocks.clone().map(|(_, offset)| offset);
+        let map = RootMap::read(disk, device.data, offsets, size);
+        let first: Vec<String> = bad_blocks
+            .map(|(one, offset)| {
+                let on_disk = device.data.start.saturating_add(offset);
+                format!("{one}, byte {on_disk} of the disk: {}", map.whose(offset))
             })
             .collect();
         let bad = found.bad_data_blocks();

@@ -7,7 +7,7 @@ use graven_image::any::{LookupError, ReadError, Reader};
 use graven_image::tree::{self, Kind, TreePath};
 use graven_verity::dm::{Params, RootHash, RootHashError, Superblock, SuperblockError};
 use graven_verity::hash::Digest;
-use graven_verity::io::{ReadAt, Window};
+use graven_verity::io::{ReadAt, Window, read_through};
 use graven_verity::proof::{leaf_digests, prove};
 
 use super::blocks::{FileBlocks, Recorder, runs};
@@ -103,13 +103,19 @@ pub fn make(contents: &Contents, subject: Subject, compact: bool) -> Result<Imag
                     return Err(MakeError::TooLarge { bytes: content.len });
                 }
                 let source = content.window();
-                let theirs = FileBlocks::read(&params, &source)?;
-                for block in recorder.take() {
-                    if compact && !carried.contains(&block) && theirs.holds(&leaf(block)?) {
-                        left_out.push(block);
-                    } else {
-                        carried.insert(block);
+                if compact {
+                    let theirs = FileBlocks::read(&params, &source)?;
+                    for block in recorder.take() {
+                        if !carried.contains(&block) && theirs.holds(&leaf(block)?) {
+                            left_out.push(block);
+                        } else {
+                            carried.insert(block);
+                        }
                     }
+                } else {
+                    // Read to its end, so that its blocks are noted.
+                    read_through(&source, |_| Ok(()))?;
+                    carried.extend(recorder.take());
                 }
             }
             let bytes = size.saturating_mul(carried.len() as u64);
